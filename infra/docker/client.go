@@ -1,0 +1,55 @@
+// Package docker is the one importer of github.com/docker/docker/client. It
+// offers the rest of infra the few things berth asks of an engine, in its own
+// words, and knows nothing of Kubernetes or compose.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// Client talks to one engine. It is safe for concurrent use.
+type Client struct {
+	api *client.Client
+}
+
+// New connects to the engine that DOCKER_HOST (or the default socket) names
+// and agrees on an API version with it. It fails with a Problem when no
+// engine answers.
+func New(ctx context.Context) (*Client, error) {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, problem.New("use the Docker Engine", err, "check DOCKER_HOST")
+	}
+	c := &Client{api: api}
+	if _, err := api.Ping(ctx); err != nil {
+		return nil, errors.Join(problem.New(
+			fmt.Sprintf("connect to the Docker Engine at %s", api.DaemonHost()), err,
+			"start Docker, or set DOCKER_HOST; on Debian or Ubuntu as root, `make engine` installs one"), api.Close())
+	}
+	return c, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.api.Close() }
+
+// Host is the engine's address as DOCKER_HOST would name it.
+func (c *Client) Host() string {
+	if h := os.Getenv(client.EnvOverrideHost); h != "" {
+		return h
+	}
+	return c.api.DaemonHost()
+}
+
+// Info is what the engine says of itself.
+func (c *Client) Info(ctx context.Context) (system.Info, error) { return c.api.Info(ctx) }
+
+// APIVersion is the version both sides agreed on.
+func (c *Client) APIVersion() string { return c.api.ClientVersion() }
