@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// App is what the verbs share: the streams, the root flags, and the real parts
+// of infra, each made when it is first asked for.
+type App struct {
+	Streams
+	global  globalFlags
+	started bool // the command line was in order and the verb began
+
+	renderer ui.Renderer
+	engine   *docker.Client
+}
+
+// clusterName is the kind cluster the verbs work with.
+func (app *App) clusterName() string {
+	if app.global.cluster != "" {
+		return app.global.cluster
+	}
+	return "berth"
+}
+
+// sink is where progress goes: standard error, in the form --progress asks for.
+func (app *App) sink() progress.Sink {
+	if app.renderer == nil {
+		app.renderer = ui.New(app.global.progress, app.Err, isTerminal(app.Err), app.color())
+	}
+	return app.renderer
+}
+
+// settle ends the live progress display so that a verb can print its result;
+// a later sink starts a new one.
+func (app *App) settle() {
+	if app.renderer != nil {
+		app.renderer.Close()
+		app.renderer = nil
+	}
+}
+
+// docker connects to the engine, once.
+func (app *App) docker(ctx context.Context) (*docker.Client, error) {
+	if app.engine == nil {
+		c, err := docker.New(ctx)
+		if err != nil {
+			return nil, err
+		}
+		app.engine = c
+	}
+	return app.engine, nil
+}
+
+// color reports whether text for people may be coloured (https://no-color.org).
+func (app *App) color() bool {
+	return app.Getenv("NO_COLOR") == "" && app.Getenv("TERM") != "dumb" && isTerminal(app.Err)
+}
+
+// close ends what the App opened.
+func (app *App) close() {
+	app.settle()
+	if app.engine != nil {
+		_ = io.Closer(app.engine).Close()
+	}
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// globalFlags are the root flags. They stand before the verb, as in
+// `docker compose -f x up`, or after it.
+type globalFlags struct {
+	files      listValue
+	project    string
+	profiles   listValue
+	envFiles   listValue
+	projectDir string
+	progress   string
+	cluster    string
+	context    string
+}
+
+// addGlobalFlags gives the root command and every verb below it the root
+// flags. Where a verb uses a letter itself (logs -f, run -p), the root flag
+// keeps only its long name there.
+func (app *App) addGlobalFlags(root *cobra.Command) {
+	app.global.progress = "auto"
+	for _, cmd := range append(descendants(root), root) {
+		flags := app.globalFlagSet()
+		flags.VisitAll(func(f *pflag.Flag) {
+			if cmd.Flags().Lookup(f.Name) != nil {
+				return // the verb has its own
+			}
+			if f.Shorthand != "" && cmd.Flags().ShorthandLookup(f.Shorthand) != nil {
+				f.Shorthand = ""
+			}
+			f.Hidden = cmd != root // once in the help is enough
+			cmd.Flags().AddFlag(f)
+		})
+		_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(ui.Modes, cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+func descendants(cmd *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, c := range cmd.Commands() {
+		all = append(all, c)
+		all = append(all, descendants(c)...)
+	}
+	return all
+}
+
+// globalFlagSet is a fresh set of flags that all write to app.global.
+func (app *App) globalFlagSet() *pflag.FlagSet {
+	g := &app.global
+	flags := pflag.NewFlagSet("global", pflag.ContinueOnError)
+	flags.VarP(&g.files, "file", "f", "compose `file`; may be repeated, \"-\" is standard input")
+	flags.StringVarP(&g.project, "project-name", "p", g.project, "project `name`; default: the directory's")
+	flags.Var(&g.profiles, "profile", "activate a `profile`; may be repeated")
+	flags.Var(&g.envFiles, "env-file", "`file` with variables for the compose file instead of .env; may be repeated")
+	flags.StringVar(&g.projectDir, "project-directory", g.projectDir, "`directory` that relative paths start from")
+	flags.StringVar(&g.progress, "progress", g.progress, "how to show progress: "+strings.Join(ui.Modes, ", "))
+	flags.StringVar(&g.cluster, "cluster", g.cluster, "`name` of the kind cluster (default \"berth\")")
+	flags.StringVar(&g.context, "context", g.context, "kubeconfig `context` of another cluster to use instead")
+	return flags
+}
+
+// check refuses values that no verb can work with.
+func (app *App) check() error {
+	for _, mode := range ui.Modes {
+		if app.global.progress == mode {
+			return nil
+		}
+	}
+	return problem.New(fmt.Sprintf("unknown --progress %q", app.global.progress), nil,
+		suggestion(app.global.progress, ui.Modes))
+}
+
+// A listValue is a repeatable flag. Several flags may share one, before and
+// after the verb: values add up.
+type listValue []string
+
+func (l *listValue) String() string     { return strings.Join(*l, ",") }
+func (l *listValue) Type() string       { return "strings" }
+func (l *listValue) Set(v string) error { *l = append(*l, v); return nil }
+
+// addFormatFlag adds --format for verbs that print a table or JSON.
+func addFormatFlag(cmd *cobra.Command, format *string) {
+	cmd.Flags().StringVar(format, "format", "table", "output `format`: table or json")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *format != "table" && *format != "json" {
+			return problem.New(fmt.Sprintf("unknown --format %q", *format), nil, "use table or json")
+		}
+		return run(cmd, args)
+	}
+}

@@ -1,0 +1,174 @@
+// Package cli is berth's command line: one file a verb, each of which parses
+// its flags and calls the packages that do the work. Nothing here decides what
+// a compose project means or what a cluster needs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// An exitError ends the process with the exit status of a command that berth
+// ran for the user (exec, run, dev --once); nothing is printed for it.
+type exitError struct{ code int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// Main runs the command line args and returns the process's exit code.
+func Main(ctx context.Context, streams Streams, args []string) int {
+	app := &App{Streams: streams}
+	root := newRootCommand(app)
+	root.SetArgs(args)
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	app.close()
+	return app.exitCode(ctx, cmd, err)
+}
+
+// exitCode prints err, once, and says how the process ends.
+func (app *App) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
+	var status exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &status):
+		return status.code
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(app.Err, "Interrupted: run the same command again to go on.")
+		return exitInterrupted
+	case !app.started:
+		ui.PrintError(app.Err, app.color(), err, usageHint(cmd, err))
+		return exitUsage
+	default:
+		ui.PrintError(app.Err, app.color(), err, problem.Hint(err))
+		return exitFailure
+	}
+}
+
+func usageHint(cmd *cobra.Command, err error) string {
+	if hint := problem.Hint(err); hint != "" {
+		return hint
+	}
+	return cmd.CommandPath() + " --help"
+}
+
+func newRootCommand(app *App) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "berth",
+		Short: "Give a compose project a berth on a multi-node Kubernetes cluster on this machine",
+		Long: `berth takes a docker-compose project as it is and runs it on a real multi-node
+Kubernetes cluster on this machine: it creates the cluster, builds and loads the
+images, translates the compose file, and keeps the edit-and-see loop going.`,
+		Version:          versionText(),
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		TraverseChildren: true, // root flags before the verb, as in docker compose -f x up
+		Args:             refuseUnknownVerb,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			app.started = true // flags and arguments are in order; what fails now is no usage error
+			return app.check()
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddGroup(
+		&cobra.Group{ID: groupProject, Title: "Run a project:"},
+		&cobra.Group{ID: groupImages, Title: "Images:"},
+		&cobra.Group{ID: groupConvert, Title: "Convert and inspect a project:"},
+		&cobra.Group{ID: groupCluster, Title: "The cluster and this machine:"},
+	)
+	for group, commands := range verbs(app) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newVersionCommand(app))
+	app.addGlobalFlags(root)
+	return root
+}
+
+// refuseUnknownVerb is the root's argument check: every argument it gets is a
+// verb that does not exist.
+func refuseUnknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	return problem.New(fmt.Sprintf("unknown command %q", args[0]), nil, suggestion(args[0], known))
+}
+
+// The groups of verbs in the help text.
+const (
+	groupProject = "project"
+	groupImages  = "images"
+	groupConvert = "convert"
+	groupCluster = "cluster"
+)
+
+// verbs lists every verb by group.
+func verbs(app *App) map[string][]*cobra.Command {
+	return map[string][]*cobra.Command{
+		groupProject: {},
+		groupImages:  {},
+		groupConvert: {},
+		groupCluster: {},
+	}
+}
+
+// suggestion ends an error about an unknown name with the nearest known one.
+func suggestion(name string, known []string) string {
+	best, bestDistance := "", 3
+	for _, k := range known {
+		if d := distance(name, k); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "known: " + strings.Join(known, ", ")
+}
+
+// distance is the Levenshtein distance of two short names.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
