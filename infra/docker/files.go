@@ -1,0 +1,68 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+)
+
+// WriteFile writes one file into a container, running or not. Its folder must
+// exist there. It does not reach tmpfs mounts (/run, /tmp of a node): the
+// engine writes below them.
+func (c *Client) WriteFile(ctx context.Context, id, name string, mode fs.FileMode, data []byte) error {
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: path.Base(name), Mode: int64(mode.Perm()), Size: int64(len(data))}
+	if err := errors.Join(tw.WriteHeader(header), writeAll(tw, data), tw.Close()); err != nil {
+		return err
+	}
+	return c.api.CopyToContainer(ctx, id, path.Dir(name), &buf, container.CopyToContainerOptions{})
+}
+
+func writeAll(w io.Writer, data []byte) error {
+	_, err := w.Write(data)
+	return err
+}
+
+// ReadFile reads one file of a container, running or not. A file that is not
+// there is fs.ErrNotExist.
+func (c *Client) ReadFile(ctx context.Context, id, name string) ([]byte, error) {
+	r, _, err := c.api.CopyFromContainer(ctx, id, name)
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	tr := tar.NewReader(r)
+	header, err := tr.Next()
+	if err != nil {
+		return nil, err
+	}
+	if header.Typeflag != tar.TypeReg {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	return io.ReadAll(tr)
+}
+
+// ReadImageFile reads one file of an image that the engine holds, through a
+// container that is made for it and never started.
+func (c *Client) ReadImageFile(ctx context.Context, image, name string) (data []byte, err error) {
+	made, err := c.api.ContainerCreate(ctx, &container.Config{Image: image, Entrypoint: []string{"/none"}}, nil, nil, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, c.RemoveContainer(context.WithoutCancel(ctx), made.ID))
+	}()
+	return c.ReadFile(ctx, made.ID, name)
+}
