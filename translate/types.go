@@ -21,6 +21,7 @@ type Input struct {
 	Paths     map[string]PathFacts // facts of every host path the project names, by absolute path
 	Images    map[string]ImageFacts
 	LeftOut   []string // services that no active profile selects, sorted
+	Files     []string // every compose and env file that was read or would be if it existed: absolute, sorted
 }
 
 // Positions maps an attribute path ("services.web.ports[0]") to the place of
