@@ -42,6 +42,19 @@ type PathFacts struct {
 	Mode    uint32 // permission bits
 	Size    int64
 	Content []byte // of regular files up to 1 MiB that a config, a secret or a single-file bind mount names
+
+	// Of directories that a bind mount names: every regular file below, by
+	// relative slash path; empty for an empty directory. Whole is false, and
+	// Files incomplete, when they are more than 1 MiB or 500 files together or
+	// when there is something else below (links, sockets, what cannot be read).
+	Files map[string]FileFacts
+	Whole bool
+}
+
+// FileFacts is one regular file below a directory.
+type FileFacts struct {
+	Mode    uint32 // permission bits
+	Content []byte
 }
 
 // ImageFacts is what is known of an image, by the reference in Image.Ref.
@@ -94,6 +107,16 @@ type Target struct {
 	HTTPPort      int     // host port of the ingress; 80 is left out of URLs
 	Ingress       string  // ingress-nginx, traefik or none
 	Dev           bool    // translate for `berth dev`
+
+	// AgentDir is the directory of every node that holds the node agent's
+	// binary "agent", "" when there is none. With it volumes are filled from the
+	// image on first use.
+	AgentDir string
+	// DNSAddress and DNSZone are the cluster's resolver and the zone under which
+	// it serves Result.Names; "" when it does not, and pods keep the cluster's
+	// own search list.
+	DNSAddress, DNSZone string
+	Nodes               int // nodes that take pods, 0 when unknown
 }
 
 // Mount is a host directory and where nodes see it.
@@ -106,6 +129,7 @@ type Result struct {
 	Shared    []Object  // what belongs to no single service, in apply order, and every kubeService
 	Services  []Service // sorted by name
 	Images    []Image   // sorted by Ref; one entry for services that share an image
+	Names     []Name    // every name that Docker would resolve, sorted by network and name
 	Report    []Entry   // sorted by attribute path
 }
 
@@ -125,10 +149,19 @@ type Service struct {
 	Workload  string   // name of that object
 	Replicas  int32    // desired; 0 when scaled to nothing
 	Objects   []Object // its workload and what only it uses, in apply order
+	Container string   // name of its container in the pod
 	Image     string   // Image.Ref of its image
+	Restart   string   // no, always, unless-stopped or on-failure; with "no" an exit 0 is success
 	DependsOn []Dependency
 	Ports     []PublishedPort
 	URLs      []string // through the ingress
+}
+
+// Name is a name that the members of a compose network resolve.
+type Name struct {
+	Network     string // key of the network in the project
+	Name        string // as Docker knows it: the service, container_name, an alias ...
+	KubeService string // the kubeService it leads to
 }
 
 // Dependency is one entry of depends_on, links, volumes_from and network_mode
@@ -178,6 +211,7 @@ type Entry struct {
 	Path     string   `json:"path"` // services.web.ulimits
 	Position Position `json:"position"`
 	Status   Status   `json:"status"`
-	Done     string   `json:"done"`         // what was done
-	Do       string   `json:"do,omitempty"` // what the user can do about it
+	Done     string   `json:"done"`             // what was done
+	Do       string   `json:"do,omitempty"`     // what the user can do about it
+	Blocks   bool     `json:"blocks,omitempty"` // up must not go on: what would run is not what the user has
 }
