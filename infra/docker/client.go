@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
@@ -24,7 +23,17 @@ type Client struct {
 // and agrees on an API version with it. It fails with a Problem when no
 // engine answers.
 func New(ctx context.Context) (*Client, error) {
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	return connect(ctx, client.FromEnv)
+}
+
+// Connect is New for the engine at host (unix:///path, tcp://host:port),
+// whatever DOCKER_HOST says.
+func Connect(ctx context.Context, host string) (*Client, error) {
+	return connect(ctx, client.WithHost(host))
+}
+
+func connect(ctx context.Context, where client.Opt) (*Client, error) {
+	api, err := client.NewClientWithOpts(where, client.WithAPIVersionNegotiation())
 	if err != nil {
 		return nil, problem.New("use the Docker Engine", err, "check DOCKER_HOST")
 	}
@@ -41,12 +50,7 @@ func New(ctx context.Context) (*Client, error) {
 func (c *Client) Close() error { return c.api.Close() }
 
 // Host is the engine's address as DOCKER_HOST would name it.
-func (c *Client) Host() string {
-	if h := os.Getenv(client.EnvOverrideHost); h != "" {
-		return h
-	}
-	return c.api.DaemonHost()
-}
+func (c *Client) Host() string { return c.api.DaemonHost() }
 
 // Info is what the engine says of itself.
 func (c *Client) Info(ctx context.Context) (system.Info, error) { return c.api.Info(ctx) }
