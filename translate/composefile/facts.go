@@ -1,0 +1,63 @@
+package composefile
+
+import (
+	"os"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/berth-dev/berth/translate"
+)
+
+// maxContent is the size in bytes up to which the content of a config, a
+// secret or a mounted file is read: what a ConfigMap or Secret can hold.
+const maxContent = 1 << 20
+
+// pathFacts looks at every host path that an active service mounts, and reads
+// the files that configs, secrets and single-file mounts name.
+func pathFacts(p *types.Project) map[string]translate.PathFacts {
+	facts := map[string]translate.PathFacts{}
+	look := func(path string) {
+		if path == "" {
+			return
+		}
+		if _, known := facts[path]; !known {
+			facts[path] = lookAt(path)
+		}
+	}
+	for _, s := range p.Services {
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind {
+				look(v.Source)
+			}
+		}
+	}
+	for _, c := range p.Configs {
+		look(c.File)
+	}
+	for _, s := range p.Secrets {
+		look(s.File)
+	}
+	return facts
+}
+
+// lookAt returns what is known of one path. What cannot be read counts as not
+// there.
+func lookAt(path string) translate.PathFacts {
+	info, err := os.Stat(path)
+	if err != nil {
+		return translate.PathFacts{}
+	}
+	f := translate.PathFacts{
+		Exists: true,
+		Dir:    info.IsDir(),
+		Socket: info.Mode()&os.ModeSocket != 0,
+		Mode:   uint32(info.Mode().Perm()),
+		Size:   info.Size(),
+	}
+	if info.Mode().IsRegular() && info.Size() <= maxContent {
+		if content, err := readSmallFile(path, maxContent); err == nil {
+			f.Content = content
+		}
+	}
+	return f
+}
