@@ -2,75 +2,138 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"sync"
+	"sync/atomic"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
-// An ExecSpec is a command to run inside a running container.
-type ExecSpec struct {
-	Cmd        []string
-	Env        []string // NAME=value, added to the container's
-	User       string
-	Dir        string
-	Privileged bool
-	Stdin      io.Reader // nil: none
-	Stdout     io.Writer // nil: dropped
-	Stderr     io.Writer // nil: kept for the error only
+// A Process is a command that runs in a container. Its owner calls Wait.
+type Process struct {
+	api    execAPI
+	id     string
+	conn   types.HijackedResponse
+	done   chan struct{} // closed when the output has ended
+	outErr error         // why it ended, valid after done
+	stop   func() bool
+	Stdin  io.WriteCloser // nil unless Stream.Stdin was asked for; Close is end of file for the command
 }
 
-// Exec runs a command in the container and waits for its end. A non-zero exit
-// is an ExitError with the last lines of standard error.
-func (c *Client) Exec(ctx context.Context, id string, spec ExecSpec) error {
+// execAPI is what a Process asks the engine when the command has ended.
+type execAPI interface {
+	ContainerExecInspect(ctx context.Context, id string) (container.ExecInspect, error)
+}
+
+// Streams say where the output of a command goes. Nil writers drop it.
+type Streams struct {
+	Stdin  bool // give the Process a Stdin
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// Start runs a command in a running container and returns at once. When ctx
+// ends the streams are cut; a command that reads its input then ends too.
+func (c *Client) Start(ctx context.Context, id string, command []string, s Streams) (*Process, error) {
 	made, err := c.api.ContainerExecCreate(ctx, id, container.ExecOptions{
-		Cmd: spec.Cmd, Env: spec.Env, User: spec.User, WorkingDir: spec.Dir, Privileged: spec.Privileged,
-		AttachStdin: spec.Stdin != nil, AttachStdout: true, AttachStderr: true,
+		Cmd: command, AttachStdin: s.Stdin, AttachStdout: true, AttachStderr: true,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	conn, err := c.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, conn.Close)
-	defer stop()
-	var sending sync.WaitGroup
-	if spec.Stdin != nil {
-		sending.Go(func() {
-			// A command that ends early stops reading; its status tells why.
-			_, _ = io.Copy(conn.Conn, spec.Stdin)
-			_ = conn.CloseWrite()
-		})
+	p := &Process{api: c.api, id: made.ID, conn: conn, done: make(chan struct{})}
+	p.stop = context.AfterFunc(ctx, conn.Close)
+	if s.Stdin {
+		p.Stdin = stdin{conn}
 	}
-	var tail tailBuffer
-	stdout, stderr := spec.Stdout, io.Writer(&tail)
-	if stdout == nil {
-		stdout = io.Discard
+	go func() {
+		defer close(p.done)
+		_, p.outErr = stdcopy.StdCopy(orDiscard(s.Stdout), orDiscard(s.Stderr), conn.Reader)
+	}()
+	return p, nil
+}
+
+// Wait returns the command's exit status once its output has ended. A cut
+// stream is an error.
+func (p *Process) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.conn.Close()
+		<-p.done
 	}
-	if spec.Stderr != nil {
-		stderr = io.MultiWriter(spec.Stderr, &tail)
+	p.stop()
+	p.conn.Close()
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
-	_, err = stdcopy.StdCopy(stdout, stderr, conn.Reader)
-	conn.Close()
-	sending.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if p.outErr != nil {
+		return 0, p.outErr
 	}
+	state, err := p.api.ContainerExecInspect(ctx, p.id)
 	if err != nil {
-		return fmt.Errorf("read the output of %s: %w", spec.Cmd[0], err)
+		return 0, err
 	}
-	state, err := c.api.ContainerExecInspect(ctx, made.ID)
+	if state.Running {
+		return 0, errors.New("the command's output ended before the command did")
+	}
+	return state.ExitCode, nil
+}
+
+// Exec runs a command in a running container to its end, feeds it in (nil for
+// no input) and returns its exit status.
+func (c *Client) Exec(ctx context.Context, id string, command []string, in io.Reader, out, errOut io.Writer) (int, error) {
+	p, err := c.Start(ctx, id, command, Streams{Stdin: in != nil, Stdout: out, Stderr: errOut})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if state.ExitCode != 0 {
-		return &ExitError{Command: strings.Join(spec.Cmd, " "), Code: state.ExitCode, Output: tail.String()}
+	if in == nil {
+		return p.Wait(ctx)
 	}
-	return nil
+	source := &erringReader{r: in}
+	go func() {
+		// A command may end without reading all of its input: that the rest
+		// cannot be sent is no error.
+		_, _ = io.Copy(p.Stdin, source)
+		_ = p.Stdin.Close()
+	}()
+	status, err := p.Wait(ctx)
+	if readErr := source.err.Load(); err == nil && readErr != nil {
+		return status, fmt.Errorf("read the input of %q: %w", command[0], *readErr)
+	}
+	return status, err
+}
+
+// An erringReader keeps the error that ended a read other than end of file,
+// before anybody can see the end.
+type erringReader struct {
+	r   io.Reader
+	err atomic.Pointer[error]
+}
+
+func (e *erringReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		e.err.Store(&err)
+	}
+	return n, err
+}
+
+type stdin struct{ conn types.HijackedResponse }
+
+func (s stdin) Write(p []byte) (int, error) { return s.conn.Conn.Write(p) }
+func (s stdin) Close() error                { return s.conn.CloseWrite() }
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
 }
