@@ -28,15 +28,19 @@ func (p *Problem) Error() string {
 // Unwrap returns the cause.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// Hint returns the advice of the outermost Problem in err's chain that has
-// one, or "".
+// Hint returns the advice of the outermost error in err's chain that has some:
+// a Problem, or an error of another package with a method Hint() string. It
+// is "" when there is none.
 func Hint(err error) string {
 	var p *Problem
-	for errors.As(err, &p) {
+	for rest := err; errors.As(rest, &p); rest = p.Err {
 		if p.Hint != "" {
 			return p.Hint
 		}
-		err = p.Err
+	}
+	var other interface{ Hint() string }
+	if errors.As(err, &other) {
+		return other.Hint()
 	}
 	return ""
 }
