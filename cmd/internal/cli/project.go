@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+	"github.com/berth-dev/berth/translate/composefile"
+)
+
+// readProject reads the compose project that the root flags and the
+// environment name. Services that the user named are enabled whatever their
+// profiles say.
+func (app *App) readProject(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
+	g := &app.global
+	return composefile.Read(ctx, composefile.Options{
+		Dir:              app.Dir,
+		ProjectDirectory: g.projectDir,
+		Files:            g.files,
+		ProjectName:      g.project,
+		Profiles:         g.profiles,
+		EnvFiles:         g.envFiles,
+		Env:              app.Env,
+		Stdin:            app.In,
+		Services:         services,
+	})
+}
+
+// project reads the compose project and passes on what the reader warns of.
+func (app *App) project(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
+	input, source, err := app.readProject(ctx, services)
+	if err != nil {
+		return input, source, err
+	}
+	for _, w := range source.Warnings {
+		progress.Say(app.sink(), progress.Warn, "", w.String())
+	}
+	return input, source, nil
+}
+
+// completeServices completes the names of the project's services that are not
+// on the command line yet.
+func (app *App) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	input, _, err := app.readProject(cmd.Context(), nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, name := range slices.Sorted(slices.Values(append(input.Project.ServiceNames(), input.LeftOut...))) {
+		if !slices.Contains(args, name) {
+			names = append(names, name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
