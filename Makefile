@@ -30,7 +30,7 @@ build: agent ## build bin/berth with its node agent
 
 agent: ## build the node agents that berth embeds
 	@for arch in amd64 arm64; do \
-	  GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o infra/agent/bin/berth-agent-linux-$$arch ./cmd/berth-agent; \
+	  GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '-s -w' -o infra/agent/bin/berth-agent-linux-$$arch ./cmd/berth-agent; \
 	done
 
 # --- run --------------------------------------------------------------------
