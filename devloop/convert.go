@@ -1,0 +1,120 @@
+package devloop
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
+)
+
+// BuildSpec returns what the build of img, an image of the translation of in,
+// needs. facts are the images built so far, by translate.Image.Ref: an
+// additional context service:NAME becomes the image of that service.
+func BuildSpec(in translate.Input, img translate.Image, images []translate.Image, facts map[string]model.ImageFacts) (model.BuildSpec, error) {
+	b := img.Build
+	spec := model.BuildSpec{
+		Name: img.Ref, Project: in.Project.Name, Services: img.Services,
+		Context: b.Context, Dockerfile: b.Dockerfile, DockerfileInline: b.DockerfileInline, Target: b.Target,
+		Args: map[string]string{}, Labels: b.Labels, Tags: b.Tags, Platforms: b.Platforms, Network: b.Network,
+		ExtraHosts: b.ExtraHosts.AsList(":"), CacheFrom: b.CacheFrom, CacheTo: b.CacheTo,
+		ShmSize: int64(b.ShmSize), Isolation: b.Isolation, Privileged: b.Privileged, Entitlements: b.Entitlements,
+		NoCache: b.NoCache, NoCacheFilter: b.NoCacheFilter, Pull: b.Pull, Provenance: b.Provenance, SBOM: b.SBOM,
+	}
+	sort.Strings(spec.ExtraHosts)
+	if len(spec.Platforms) == 0 && img.Platform != "" {
+		spec.Platforms = []string{img.Platform}
+	}
+	for name, value := range b.Args {
+		if value != nil { // an argument without a value that the environment does not set is not passed
+			spec.Args[name] = *value
+		}
+	}
+	for _, key := range b.SSH {
+		spec.SSH = append(spec.SSH, model.BuildSSH{ID: key.ID, Path: key.Path})
+	}
+	for _, name := range sortedKeys(b.Ulimits) {
+		spec.Ulimits = append(spec.Ulimits, ulimit(name, b.Ulimits[name].Single, b.Ulimits[name].Soft, b.Ulimits[name].Hard))
+	}
+	for _, s := range b.Secrets {
+		source, ok := in.Project.Secrets[s.Source]
+		if !ok {
+			return spec, fmt.Errorf("build of image %q: the project has no secret %q", img.Ref, s.Source)
+		}
+		id := s.Target
+		if id == "" {
+			id = s.Source
+		}
+		spec.Secrets = append(spec.Secrets, model.BuildSecret{ID: id, File: source.File, Env: source.Environment})
+	}
+	var err error
+	spec.AdditionalContexts, err = additionalContexts(img, images, facts)
+	return spec, err
+}
+
+func ulimit(name string, single, soft, hard int) string {
+	if single != 0 {
+		soft, hard = single, single
+	}
+	return fmt.Sprintf("%s=%d:%d", name, soft, hard)
+}
+
+// additionalContexts resolves service:NAME to the image of that service.
+func additionalContexts(img translate.Image, images []translate.Image, facts map[string]model.ImageFacts) (map[string]string, error) {
+	contexts := map[string]string{}
+	for name, value := range img.Build.AdditionalContexts {
+		service, ok := strings.CutPrefix(value, "service:")
+		if !ok {
+			contexts[name] = value
+			continue
+		}
+		i := slices.IndexFunc(images, func(other translate.Image) bool { return slices.Contains(other.Services, service) })
+		if i < 0 {
+			return nil, fmt.Errorf("build of image %q: additional context %q names service %q, which the project does not have", img.Ref, name, service)
+		}
+		f, built := facts[images[i].Ref]
+		if !built {
+			return nil, fmt.Errorf("build of image %q: the image of service %q is not built yet", img.Ref, service)
+		}
+		contexts[name] = "docker-image://" + f.Ref
+	}
+	return contexts, nil
+}
+
+// translateFacts converts what the engine knows to what translate wants.
+func translateFacts(f model.ImageFacts) translate.ImageFacts {
+	t := translate.ImageFacts{
+		Ref: f.Ref, ID: f.ID, OS: f.OS, Arch: f.Arch, Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, User: f.User,
+		WorkingDir: f.WorkingDir, Shell: f.Shell, StopSignal: f.StopSignal, Ports: f.Ports, Volumes: f.Volumes,
+		Labels: f.Labels, Groups: f.Groups,
+	}
+	if f.Health != nil {
+		health := translate.Health(*f.Health)
+		t.Health = &health
+	}
+	if f.Passwd != nil {
+		t.Passwd = make(map[string]translate.UserIDs, len(f.Passwd))
+		for name, ids := range f.Passwd {
+			t.Passwd[name] = translate.UserIDs(ids)
+		}
+	}
+	return t
+}
+
+// objects converts translate's objects to the model's.
+func objects(list []translate.Object) []model.Object {
+	out := make([]model.Object, len(list))
+	for i, o := range list {
+		out[i] = o
+	}
+	return out
+}
+
+// keyOf returns the key of an object that carries its kind, as those of
+// translate do.
+func keyOf(o model.Object) model.ObjectKey {
+	gvk := o.GetObjectKind().GroupVersionKind()
+	return model.ObjectKey{Group: gvk.Group, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}

@@ -1,0 +1,97 @@
+package devloop
+
+import (
+	"context"
+
+	"github.com/berth-dev/berth/devloop/watch"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+)
+
+// Deps is everything an Engine works with. All fields are required unless
+// they say otherwise.
+type Deps struct {
+	// Read reads the compose project from its files. It is called again
+	// whenever one of translate.Input.Files changes.
+	Read func(ctx context.Context) (translate.Input, error)
+	// Translate is translate.Translate.
+	Translate func(translate.Input, translate.Target) (translate.Result, error)
+	// Target is the destination. Dev sets Target.Dev by itself.
+	Target translate.Target
+
+	Images    Images
+	Loader    Loader
+	Applier   Applier
+	Publisher Publisher
+	Syncer    Syncer // nil: files cannot be synced, and rules that sync rebuild or restart instead
+
+	Sink   progress.Sink
+	Events EventSink   // nil: dropped; only Dev sends events
+	Clock  watch.Clock // nil: the system's
+	Watch  WatchMode   // how Dev watches files; "" decides by the platform
+}
+
+// Images makes images available in the engine. Both methods report their own
+// task ("build web", "pull redis:7") to the sink.
+type Images interface {
+	// Build builds the image and returns what is known of it, with Ref set to
+	// the content tag that pods use. An unchanged build is expected to be
+	// quick: the engine decides, not the caller.
+	Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error)
+	// Ensure makes a given image available as the policy says.
+	Ensure(ctx context.Context, ref string, policy model.PullPolicy, platform string, sink progress.Sink) (model.ImageFacts, error)
+}
+
+// A Loader brings images of the engine to every node. It reports its own task
+// ("load web").
+type Loader interface {
+	// Load loads refs, which are ImageFacts.Ref. A node that has the image
+	// costs next to nothing. The error says which nodes failed and why.
+	Load(ctx context.Context, refs []string, sink progress.Sink) ([]model.NodeLoad, error)
+}
+
+// An Applier changes and observes the cluster. Wait reports its own task
+// ("start web").
+type Applier interface {
+	// Apply creates and updates objects in the order given. Objects that are
+	// already as wanted are left alone and reported as model.Unchanged.
+	Apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error)
+	// Prune deletes the project's objects that are not in keep, but those of
+	// keepServices (by model.LabelService).
+	Prune(ctx context.Context, keep []model.ObjectKey, keepServices []string) (model.ChangeSet, error)
+	// Wait returns nil when service has reached cond, and an error with the
+	// reason, exit code and last log lines as soon as it cannot any more.
+	Wait(ctx context.Context, service string, cond model.WaitCondition, sink progress.Sink) error
+	// Restart replaces every pod of service without a change of its
+	// definition; a Job runs again.
+	Restart(ctx context.Context, service string) error
+	// Observe lists the services of the project that the cluster has, sorted
+	// by name; none when the project is not there.
+	Observe(ctx context.Context) ([]model.ServiceState, error)
+}
+
+// A Publisher makes ports of services reachable on the host. It reports its
+// own task ("publish ports").
+type Publisher interface {
+	// Publish makes ports, and no others of the project, reachable and returns
+	// them with the host ports that were chosen.
+	Publish(ctx context.Context, ports []model.PublishedPort, sink progress.Sink) ([]model.PublishedPort, error)
+}
+
+// A Syncer acts inside one running container, which model.PodState names. Its
+// methods are called for several containers at once, never twice at once for
+// the same one.
+type Syncer interface {
+	// Sync carries out files in order. Owner and mode of a replaced file stay;
+	// missing directories are made; a file removed that is not there is fine.
+	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
+	// Restart restarts the program in the container and keeps the container's
+	// files. It returns ErrNoSupervisor where that is not possible.
+	Restart(ctx context.Context, pod model.PodState) error
+	// Exec runs a command and passes its output on, line by line.
+	Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error
+}
+
+// WatchMode says how Dev learns of file changes.
+type WatchMode = watch.Mode

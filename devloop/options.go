@@ -1,0 +1,61 @@
+package devloop
+
+import (
+	"time"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
+)
+
+// UpOptions are the choices of `berth up`.
+type UpOptions struct {
+	Services      []string       // with what they depend on; empty: all
+	Build         bool           // build images that have a build section even where pull_policy prefers pulling
+	NoBuild       bool           // use the images the engine has
+	NoDeps        bool           // leave out what Services depend on
+	ForceRecreate bool           // replace pods even when nothing changed
+	RemoveOrphans bool           // remove services that the project no longer has
+	Scale         map[string]int // replicas by service, instead of the project's
+	NoWait        bool           // return when everything is applied
+	WaitTimeout   time.Duration  // for all of it together; 0: none
+	Parallel      int            // builds and pulls at once; 0: 8
+}
+
+// UpResult is what up did.
+type UpResult struct {
+	Project   string
+	Namespace string
+	URLs      []string              // through the ingress, in order of services
+	Ports     []model.PublishedPort // with the host ports that were chosen
+	Report    []translate.Entry
+	Changes   model.ChangeSet // of all objects, in the order they were applied
+	Loads     []model.NodeLoad
+	Orphans   []string // services on the cluster that the project no longer has, left alone
+}
+
+// DevOptions are the choices of `berth dev`.
+type DevOptions struct {
+	Up   UpOptions
+	Once bool // return when everything serves, or with the error
+	NoUp bool // do not start what does not run; only follow files
+	// OnUp, when set, is called with the result of every successful turn over
+	// the whole project: the first, and those after a change of the compose file.
+	OnUp func(UpResult)
+	// Commands are what the user asks for while the loop runs; nil for none.
+	Commands <-chan Command
+}
+
+// A Command is something the user asks a running loop for.
+type Command struct {
+	Verb    CommandVerb
+	Service string // "" for all
+}
+
+// CommandVerb is what a Command asks for.
+type CommandVerb string
+
+// The commands.
+const (
+	CommandRebuild CommandVerb = "rebuild" // build again and start what came of it
+	CommandRestart CommandVerb = "restart" // restart the program
+)

@@ -1,0 +1,199 @@
+package devloop
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
+)
+
+// Verb is what an action does.
+type Verb string
+
+// The verbs.
+const (
+	Build   Verb = "Build"   // an image
+	Pull    Verb = "Pull"    // an image
+	Load    Verb = "Load"    // an image into the nodes
+	Apply   Verb = "Apply"   // objects of the project or of one service
+	Wait    Verb = "Wait"    // for a service to reach Action.Condition
+	Restart Verb = "Restart" // replace the pods of a service
+	Publish Verb = "Publish" // ports
+	Prune   Verb = "Prune"   // objects the project no longer has
+)
+
+// An Action is one thing to do.
+type Action struct {
+	ID        int
+	Verb      Verb
+	Image     string // translate.Image.Ref, of Build, Pull and Load
+	Service   string // of Apply, Wait and Restart; "" for an Apply of what belongs to no single service
+	Object    string // how the plan names what is applied
+	Condition model.WaitCondition
+	Cause     string
+	After     []int // actions that must have succeeded, ascending
+	AfterAny  []int // actions that must have ended, well or not, ascending
+}
+
+// subject names what the action is about, as plans print it.
+func (a Action) subject() string {
+	switch a.Verb {
+	case Build, Pull, Load:
+		return "image:" + a.Image
+	case Apply:
+		return a.Object
+	case Wait, Restart:
+		return "service:" + a.Service
+	case Publish:
+		return "ports"
+	}
+	return "project"
+}
+
+// String prints the action as "Verb subject".
+func (a Action) String() string {
+	what := string(a.Verb)
+	if a.Condition != "" {
+		what += " " + string(a.Condition)
+	}
+	return what + " " + a.subject()
+}
+
+// A Hold is something that is not done, with the reason.
+type Hold struct{ Subject, Why string }
+
+// A Plan is what will be done, in an order in which it can be done.
+type Plan struct {
+	Actions []Action
+	Holds   []Hold
+}
+
+// String prints one line an action and one a hold:
+//
+//	[1] -> #2 image:web, Load, needed by web
+//	hold service:old, not in the project; --remove-orphans removes it
+//
+// An action in brackets with a question mark need only have ended.
+func (p Plan) String() string {
+	var b strings.Builder
+	for _, a := range p.Actions {
+		var after []string
+		for _, id := range a.After {
+			after = append(after, fmt.Sprint(id))
+		}
+		for _, id := range a.AfterAny {
+			after = append(after, fmt.Sprintf("%d?", id))
+		}
+		verb := string(a.Verb)
+		if a.Condition != "" {
+			verb += " " + string(a.Condition)
+		}
+		fmt.Fprintf(&b, "[%s] -> #%d %s, %s, %s\n", strings.Join(after, " "), a.ID, a.subject(), verb, a.Cause)
+	}
+	for _, h := range p.Holds {
+		fmt.Fprintf(&b, "hold %s, %s\n", h.Subject, h.Why)
+	}
+	return b.String()
+}
+
+// Decide returns what to do to get from have to want as far as dirty says. It
+// touches nothing, and equal arguments give equal plans.
+func Decide(want Want, have Have, dirty Dirty) Plan {
+	p := &planner{want: want, have: have, dirty: dirty, ready: map[string]int{}, applied: map[string]int{}, waits: map[waitKey]int{}}
+	if dirty.All != "" {
+		p.shared = p.add(Action{Verb: Apply, Object: "project:" + want.Result.Project, Cause: dirty.All})
+		if len(want.ports(have)) > 0 || len(have.Services) > 0 {
+			p.add(Action{Verb: Publish, Cause: dirty.All, After: []int{p.shared}})
+		}
+	}
+	for _, img := range p.imagesInOrder() {
+		p.image(img)
+	}
+	for _, s := range p.servicesInOrder() {
+		p.service(s)
+	}
+	if dirty.All != "" {
+		p.prune()
+	}
+	return p.plan
+}
+
+// A planner is the state of one Decide.
+type planner struct {
+	want    Want
+	have    Have
+	dirty   Dirty
+	plan    Plan
+	shared  int             // the Apply of what belongs to no single service; 0 for none
+	ready   map[string]int  // image -> the action after which nodes have it
+	made    map[string]int  // image -> the action after which the engine has it
+	applied map[string]int  // service -> its Apply
+	waits   map[waitKey]int // -> the Wait
+}
+
+type waitKey struct {
+	service   string
+	condition model.WaitCondition
+}
+
+// add appends an action and returns its number.
+func (p *planner) add(a Action) int {
+	a.ID = len(p.plan.Actions) + 1
+	a.After = ordered(a.After)
+	a.AfterAny = slices.DeleteFunc(ordered(a.AfterAny), func(id int) bool { return slices.Contains(a.After, id) })
+	p.plan.Actions = append(p.plan.Actions, a)
+	return a.ID
+}
+
+// ordered sorts ids and drops doubles and zeros.
+func ordered(ids []int) []int {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id int) bool { return id == 0 })
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// prune removes what the project no longer has, once all that it has is applied:
+// a renamed service goes only when the new one is in place.
+func (p *planner) prune() {
+	var after []int
+	for _, a := range p.plan.Actions {
+		if a.Verb == Apply {
+			after = append(after, a.ID)
+		}
+	}
+	p.add(Action{Verb: Prune, Cause: p.dirty.All, After: after})
+	if p.want.Options.RemoveOrphans {
+		return
+	}
+	for _, name := range p.want.orphans(p.have) {
+		p.hold("service:"+name, "not in the project; --remove-orphans removes it")
+	}
+}
+
+func (p *planner) hold(subject, why string) {
+	p.plan.Holds = append(p.plan.Holds, Hold{subject, why})
+}
+
+// serviceCause returns why the service is applied, "" when it is not.
+func (p *planner) serviceCause(s translate.Service) string {
+	if !p.want.Select[s.Name] {
+		return ""
+	}
+	for _, m := range p.want.podMembers(s.Name) {
+		if cause := p.dirty.Services[m.Name]; cause != "" {
+			return cause
+		}
+		if _, made := p.ready[m.Image]; made && p.dirty.All == "" {
+			return p.dirty.Images[m.Image]
+		}
+	}
+	if p.dirty.All == "" {
+		return ""
+	}
+	if _, there := p.have.Services[s.Name]; !there {
+		return "not on the cluster"
+	}
+	return p.dirty.All
+}

@@ -1,0 +1,109 @@
+package devloop
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
+)
+
+// imagesInOrder lists the images that selected services need, those that other
+// builds start from first.
+func (p *planner) imagesInOrder() []translate.Image {
+	p.made = map[string]int{}
+	var order []translate.Image
+	seen := map[string]bool{}
+	var visit func(img translate.Image)
+	visit = func(img translate.Image) {
+		if seen[img.Ref] {
+			return
+		}
+		seen[img.Ref] = true
+		for _, base := range p.baseImages(img) {
+			visit(base)
+		}
+		order = append(order, img)
+	}
+	for _, img := range p.want.Result.Images {
+		if slices.ContainsFunc(img.Services, func(s string) bool { return p.want.Select[s] }) {
+			visit(img)
+		}
+	}
+	return order
+}
+
+// baseImages lists the images of services that the build of img names in
+// additional_contexts (service:NAME).
+func (p *planner) baseImages(img translate.Image) []translate.Image {
+	if img.Build == nil {
+		return nil
+	}
+	var bases []translate.Image
+	for _, name := range sortedKeys(img.Build.AdditionalContexts) {
+		other, ok := strings.CutPrefix(img.Build.AdditionalContexts[name], "service:")
+		if !ok {
+			continue
+		}
+		for _, candidate := range p.want.Result.Images {
+			if slices.Contains(candidate.Services, other) {
+				bases = append(bases, candidate)
+			}
+		}
+	}
+	return bases
+}
+
+// image plans how the engine and then the nodes come by img.
+func (p *planner) image(img translate.Image) {
+	cause := p.dirty.Images[img.Ref]
+	_, known := p.have.Facts[img.Ref]
+	users := slices.DeleteFunc(slices.Clone(img.Services), func(s string) bool { return !p.want.Select[s] })
+	var after []int
+	for _, base := range p.baseImages(img) {
+		if id, again := p.made[base.Ref]; again {
+			after = append(after, id)
+			if cause == "" && known {
+				cause = "built from image " + base.Ref
+			}
+		}
+	}
+	if cause == "" && p.dirty.All == "" {
+		return
+	}
+	if cause == "" {
+		cause = "needed by " + strings.Join(users, ", ")
+	}
+	if !known || p.dirty.Images[img.Ref] != "" || len(after) > 0 {
+		verb := Pull
+		if builds(img, p.want.Options) {
+			verb = Build
+		}
+		p.made[img.Ref] = p.add(Action{Verb: verb, Image: img.Ref, Cause: cause, After: after})
+	}
+	if len(users) > 0 {
+		p.ready[img.Ref] = p.add(Action{Verb: Load, Image: img.Ref, Cause: cause, After: []int{p.made[img.Ref]}})
+	}
+}
+
+// builds reports whether img is built rather than pulled. An image with a
+// build section is built unless its pull_policy prefers a registry.
+func builds(img translate.Image, opts UpOptions) bool {
+	if img.Build == nil || opts.NoBuild {
+		return false
+	}
+	return opts.Build || img.PullPolicy == "" || img.PullPolicy == "build" || img.PullPolicy == "never"
+}
+
+// pullPolicy reduces compose's pull_policy to what the engine is asked. The
+// timed ones ask the registry again, which costs one request when nothing is new.
+func pullPolicy(img translate.Image) model.PullPolicy {
+	switch {
+	case img.PullPolicy == "always", img.PullPolicy == "refresh", img.PullPolicy == "daily",
+		img.PullPolicy == "weekly", strings.HasPrefix(img.PullPolicy, "every_"):
+		return model.PullAlways
+	case img.PullPolicy == "never", img.PullPolicy == "build":
+		return model.PullNever
+	}
+	return model.PullMissing
+}

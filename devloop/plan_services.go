@@ -1,0 +1,202 @@
+package devloop
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
+)
+
+// servicesInOrder lists the services that have a workload, what others depend
+// on first. The loader has refused cycles; one that a shared pod makes is cut
+// where it closes.
+func (p *planner) servicesInOrder() []translate.Service {
+	var order []translate.Service
+	seen := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		s, ok := p.want.service(name)
+		if !ok || seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, d := range p.dependencies(s) {
+			visit(d.Service)
+		}
+		if s.Kind != "" {
+			order = append(order, s)
+		}
+	}
+	first, last := p.startOrder()
+	for _, name := range slices.Concat(first, last) {
+		visit(name)
+	}
+	return order
+}
+
+// startOrder splits the services into those that start as soon as they can and
+// those that had better wait for them: a service that nothing restarts, that
+// names no dependency and serves nobody is likely to be a client of the others
+// that tries once (Docker starts in no particular order but is fast enough).
+func (p *planner) startOrder() (first, last []string) {
+	depended := map[string]bool{}
+	for _, s := range p.want.Result.Services {
+		for _, d := range s.DependsOn {
+			depended[d.Service] = true
+		}
+	}
+	for _, s := range p.want.Result.Services {
+		restart := p.want.Input.Project.Services[s.Name].Restart
+		client := (restart == "" || restart == "no") && len(s.DependsOn) == 0 && len(s.Ports) == 0 && !depended[s.Name]
+		if client {
+			last = append(last, s.Name)
+		} else {
+			first = append(first, s.Name)
+		}
+	}
+	return first, last
+}
+
+// dependencies lists what the pods of s depend on, other pods only.
+func (p *planner) dependencies(s translate.Service) []translate.Dependency {
+	if p.want.Options.NoDeps {
+		return nil
+	}
+	var deps []translate.Dependency
+	for _, m := range p.want.podMembers(s.Name) {
+		for _, d := range m.DependsOn {
+			d.Service = p.want.carrier(d.Service)
+			if d.Service != s.Name {
+				deps = append(deps, d)
+			}
+		}
+	}
+	return deps
+}
+
+// service plans the Apply of s after its images and dependencies, and the
+// waits that the user or other services ask for.
+func (p *planner) service(s translate.Service) {
+	cause := p.serviceCause(s)
+	restart := p.restartCause(s)
+	if cause == "" && restart == "" {
+		return
+	}
+	var last int
+	if cause != "" {
+		last = p.apply(s, cause)
+	}
+	if restart != "" {
+		last = p.add(Action{Verb: Restart, Service: s.Name, Cause: restart, After: append([]int{last}, p.restarters(s)...)})
+	}
+	p.applied[s.Name] = last
+	if p.want.Options.NoWait {
+		return
+	}
+	if s.Replicas == 0 && s.Kind != "DaemonSet" && s.Kind != "Job" {
+		p.hold("service:"+s.Name, "scaled to 0: nothing to wait for")
+		return
+	}
+	p.wait(s.Name, p.finalCondition(s), "started by this plan")
+}
+
+// apply plans the Apply of s and returns its number.
+func (p *planner) apply(s translate.Service, cause string) int {
+	a := Action{Verb: Apply, Service: s.Name, Object: fmt.Sprintf("object:%s/%s", s.Kind, s.Workload), Cause: cause, After: []int{p.shared}}
+	if n := len(s.Objects); n > 1 {
+		a.Object += fmt.Sprintf(" (+%d)", n-1)
+	}
+	for _, m := range p.want.podMembers(s.Name) {
+		a.After = append(a.After, p.ready[m.Image])
+	}
+	for _, d := range p.dependencies(s) {
+		if p.applied[d.Service] == 0 {
+			continue // not in this plan: running, left out or a cycle cut
+		}
+		id := p.wait(d.Service, model.WaitCondition(d.Condition), "awaited by "+s.Name)
+		if d.Required {
+			a.After = append(a.After, id)
+		} else {
+			a.AfterAny = append(a.AfterAny, id)
+		}
+	}
+	if p.dirty.All != "" && p.isClient(s) {
+		for _, name := range sortedKeys(p.applied) {
+			if server, _ := p.want.service(name); len(server.Ports) > 0 {
+				a.AfterAny = append(a.AfterAny, p.wait(name, model.WaitStarted, "publishes ports"))
+			}
+		}
+	}
+	return p.add(a)
+}
+
+func (p *planner) isClient(s translate.Service) bool {
+	_, last := p.startOrder()
+	return slices.Contains(last, s.Name)
+}
+
+// wait returns the Wait for service to reach condition, planning it if need be.
+func (p *planner) wait(service string, condition model.WaitCondition, cause string) int {
+	key := waitKey{service, condition}
+	if id, planned := p.waits[key]; planned {
+		return id
+	}
+	after := []int{p.applied[service]}
+	if condition != model.WaitStarted {
+		after = append(after, p.waits[waitKey{service, model.WaitStarted}]) // one after the other: users see one task
+	}
+	p.waits[key] = p.add(Action{Verb: Wait, Service: service, Condition: condition, Cause: cause, After: after})
+	return p.waits[key]
+}
+
+// finalCondition is what up waits for before it says that s is there. A Job
+// that nobody awaits may run for as long as it likes.
+func (p *planner) finalCondition(s translate.Service) model.WaitCondition {
+	if s.Kind != "Job" {
+		return model.WaitHealthy
+	}
+	for _, other := range p.want.Result.Services {
+		for _, d := range other.DependsOn {
+			if d.Service == s.Name && d.Condition == string(model.WaitCompleted) {
+				return model.WaitCompleted
+			}
+		}
+	}
+	return model.WaitStarted
+}
+
+// restartCause returns why the pods of s are to be replaced though its
+// definition may be the same, "" when they are not.
+func (p *planner) restartCause(s translate.Service) string {
+	if !p.want.Select[s.Name] {
+		return ""
+	}
+	if cause := p.dirty.Restart[s.Name]; cause != "" {
+		return cause
+	}
+	_, there := p.have.Services[s.Name]
+	if there && p.dirty.All != "" && p.want.Options.ForceRecreate {
+		return "--force-recreate"
+	}
+	if !there || p.dirty.All != "" {
+		return "" // in a full plan, whether a dependency is replaced is known only once it is applied
+	}
+	for _, d := range p.dependencies(s) {
+		if d.Restart && p.applied[d.Service] != 0 {
+			return fmt.Sprintf("depends on %s with restart: true", d.Service)
+		}
+	}
+	return ""
+}
+
+// restarters lists the waits for the dependencies of s that make it restart.
+func (p *planner) restarters(s translate.Service) []int {
+	var ids []int
+	for _, d := range p.dependencies(s) {
+		if d.Restart && p.applied[d.Service] != 0 {
+			ids = append(ids, p.wait(d.Service, model.WaitCondition(d.Condition), "awaited by "+s.Name))
+		}
+	}
+	return ids
+}

@@ -1,0 +1,192 @@
+package devloop
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate"
+)
+
+// Want is the desired state: a translated project and what was asked of it.
+type Want struct {
+	Input   translate.Input
+	Result  translate.Result
+	Options UpOptions
+	Select  map[string]bool // services to act on
+}
+
+// Have is what is known to be there.
+type Have struct {
+	Facts    map[string]model.ImageFacts   // images of the engine that are up to date, by translate.Image.Ref
+	Services map[string]model.ServiceState // of the cluster, by compose service
+}
+
+// Dirty says what to look at, each with its cause. Services and images that
+// are not dirty are left alone.
+type Dirty struct {
+	All      string            // the whole project, when not ""
+	Images   map[string]string // images to make again, by translate.Image.Ref
+	Services map[string]string // services to apply
+	Restart  map[string]string // services whose pods are to be replaced
+}
+
+// newWant checks what was asked and selects the services to act on.
+func newWant(in translate.Input, result translate.Result, opts UpOptions) (Want, error) {
+	w := Want{Input: in, Result: result, Options: opts, Select: map[string]bool{}}
+	known := map[string]translate.Service{}
+	for _, s := range result.Services {
+		known[s.Name] = s
+	}
+	for _, name := range slices.Concat(opts.Services, sortedKeys(opts.Scale)) {
+		if _, ok := known[name]; !ok {
+			return Want{}, unknownService(name, result)
+		}
+	}
+	var add func(name string)
+	add = func(name string) {
+		s, ok := known[name]
+		if !ok || w.Select[name] {
+			return
+		}
+		w.Select[name] = true
+		if opts.NoDeps {
+			return
+		}
+		for _, d := range s.DependsOn {
+			add(d.Service)
+		}
+	}
+	asked := opts.Services
+	if len(asked) == 0 {
+		for _, s := range result.Services {
+			asked = append(asked, s.Name)
+		}
+	}
+	for _, name := range asked {
+		add(name)
+	}
+	w.selectPods()
+	return w, nil
+}
+
+// selectPods makes sure that services which share a pod are selected together.
+func (w *Want) selectPods() {
+	for _, s := range w.Result.Services {
+		if w.Select[s.Name] || w.Select[w.carrier(s.Name)] {
+			w.Select[s.Name] = true
+			w.Select[w.carrier(s.Name)] = true
+		}
+	}
+}
+
+func unknownService(name string, result translate.Result) error {
+	names := make([]string, len(result.Services))
+	for i, s := range result.Services {
+		names[i] = s.Name
+	}
+	return problem.New(fmt.Sprintf("project %q has no service %q", result.Project, name), nil,
+		"use one of its services: "+strings.Join(names, ", "))
+}
+
+// service returns the translated service called name.
+func (w Want) service(name string) (translate.Service, bool) {
+	i := slices.IndexFunc(w.Result.Services, func(s translate.Service) bool { return s.Name == name })
+	if i < 0 {
+		return translate.Service{}, false
+	}
+	return w.Result.Services[i], true
+}
+
+// carrier returns the service whose pod runs the service called name: itself,
+// unless it shares another's network.
+func (w Want) carrier(name string) string {
+	for range w.Result.Services {
+		s, ok := w.service(name)
+		if !ok || s.Kind != "" {
+			return name
+		}
+		c := w.Input.Project.Services[name]
+		next := name
+		for _, mode := range []string{c.NetworkMode, c.Pid, c.Ipc} {
+			if other, shares := strings.CutPrefix(mode, "service:"); shares {
+				next = other
+				break
+			}
+		}
+		if next == name {
+			return name
+		}
+		name = next
+	}
+	return name
+}
+
+// podMembers lists the services that run in the pods of the service called
+// name, itself first.
+func (w Want) podMembers(name string) []translate.Service {
+	var members []translate.Service
+	for _, s := range w.Result.Services {
+		if s.Name == name {
+			members = slices.Insert(members, 0, s)
+		} else if s.Kind == "" && w.carrier(s.Name) == name {
+			members = append(members, s)
+		}
+	}
+	return members
+}
+
+// orphans lists services of the cluster that the project does not have and no
+// inactive profile accounts for.
+func (w Want) orphans(have Have) []string {
+	var names []string
+	for name := range have.Services {
+		if _, ok := w.service(name); !ok && !slices.Contains(w.Input.LeftOut, name) {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	return names
+}
+
+// keepServices lists services whose objects a prune must leave alone.
+func (w Want) keepServices(have Have) []string {
+	keep := slices.Clone(w.Input.LeftOut)
+	for _, s := range w.Result.Services {
+		if !w.Select[s.Name] {
+			keep = append(keep, s.Name)
+		}
+	}
+	if !w.Options.RemoveOrphans {
+		keep = append(keep, w.orphans(have)...)
+	}
+	sort.Strings(keep)
+	return slices.Compact(keep)
+}
+
+// ports lists what is to be published: the ports of the selected services and
+// of those that run already.
+func (w Want) ports(have Have) []model.PublishedPort {
+	var ports []model.PublishedPort
+	for _, s := range w.Result.Services {
+		if _, runs := have.Services[w.carrier(s.Name)]; !runs && !w.Select[s.Name] {
+			continue
+		}
+		for _, p := range s.Ports {
+			ports = append(ports, model.PublishedPort(p))
+		}
+	}
+	return ports
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

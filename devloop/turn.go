@@ -1,0 +1,296 @@
+package devloop
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+)
+
+// A turn is one execution of one plan. Its methods are called by the actions'
+// goroutines.
+type turn struct {
+	deps Deps
+	want Want
+	have Have
+
+	mu       sync.Mutex
+	facts    map[string]model.ImageFacts // by translate.Image.Ref
+	result   translate.Result            // of facts
+	current  bool                        // result is the translation of facts
+	changes  model.ChangeSet
+	replaced map[string]bool // services whose workload an apply updated
+	loads    []model.NodeLoad
+	ports    []model.PublishedPort
+	steps    map[stepKey]time.Duration
+
+	sharedMu sync.Mutex
+	shared   map[model.ObjectKey]string // what was applied of what belongs to no single service, as hashes
+}
+
+// stepKey names the time that a verb took for an image or a service.
+type stepKey struct {
+	verb    Verb
+	subject string
+}
+
+func newTurn(deps Deps, want Want, have Have) *turn {
+	t := &turn{
+		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
+		replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
+	}
+	if t.facts == nil {
+		t.facts = map[string]model.ImageFacts{}
+	}
+	return t
+}
+
+// do executes one action.
+func (t *turn) do(ctx context.Context, a Action) error {
+	start := t.deps.Clock.Now()
+	err := t.act(ctx, a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.steps[stepKey{a.Verb, a.Image + a.Service}] += t.deps.Clock.Now().Sub(start)
+	return err
+}
+
+func (t *turn) act(ctx context.Context, a Action) error {
+	switch a.Verb {
+	case Build, Pull:
+		return t.acquire(ctx, a)
+	case Load:
+		return t.load(ctx, a.Image)
+	case Apply:
+		return t.apply(ctx, a)
+	case Wait:
+		return t.wait(ctx, a)
+	case Restart:
+		return t.restart(ctx, a.Service)
+	case Publish:
+		return t.publish(ctx)
+	case Prune:
+		return t.prune(ctx)
+	}
+	return fmt.Errorf("no such action: %s", a)
+}
+
+// acquire builds or pulls an image and remembers what is known of it.
+func (t *turn) acquire(ctx context.Context, a Action) error {
+	i := slices.IndexFunc(t.want.Result.Images, func(img translate.Image) bool { return img.Ref == a.Image })
+	img := t.want.Result.Images[i]
+	facts, err := t.buildOrPull(ctx, a.Verb, img)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.facts[img.Ref] = facts
+	t.current = false
+	return nil
+}
+
+func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) (model.ImageFacts, error) {
+	if verb == Pull {
+		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img), img.Platform, t.deps.Sink)
+		if err == nil || img.Build == nil || t.want.Options.NoBuild || ctx.Err() != nil {
+			return facts, err
+		}
+		progress.Say(t.deps.Sink, progress.Note, "", fmt.Sprintf("image %q is built, because it could not be pulled: %v", img.Ref, err))
+	}
+	t.mu.Lock()
+	spec, err := BuildSpec(t.want.Input, img, t.want.Result.Images, t.facts)
+	t.mu.Unlock()
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	return t.deps.Images.Build(ctx, spec, t.deps.Sink)
+}
+
+func (t *turn) load(ctx context.Context, image string) error {
+	t.mu.Lock()
+	ref := t.facts[image].Ref
+	t.mu.Unlock()
+	loads, err := t.deps.Loader.Load(ctx, []string{ref}, t.deps.Sink)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loads = append(t.loads, loads...)
+	return err
+}
+
+// translated returns the translation of all that is known of the images now.
+func (t *turn) translated() (translate.Result, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current {
+		return t.result, nil
+	}
+	in := t.want.Input
+	in.Images = make(map[string]translate.ImageFacts, len(t.facts))
+	for ref, f := range t.facts {
+		in.Images[ref] = translateFacts(f)
+	}
+	result, err := t.deps.Translate(in, t.deps.Target)
+	if err != nil {
+		return translate.Result{}, err
+	}
+	t.result, t.current = result, true
+	return result, nil
+}
+
+// apply applies what belongs to no single service, as far as it is not applied
+// in this form yet, and then the objects of the service. Facts of an image may
+// change the former: its ports, for example.
+func (t *turn) apply(ctx context.Context, a Action) error {
+	result, err := t.translated()
+	if err != nil {
+		return err
+	}
+	if err := t.applyShared(ctx, result, a.Service == ""); err != nil || a.Service == "" {
+		return err
+	}
+	i := slices.IndexFunc(result.Services, func(s translate.Service) bool { return s.Name == a.Service })
+	s := result.Services[i]
+	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
+	t.record(changes)
+	if err != nil {
+		return err
+	}
+	if replaces(changes, s) {
+		t.mu.Lock()
+		t.replaced[s.Name] = true
+		t.mu.Unlock()
+		return nil
+	}
+	return t.followDependencies(ctx, s)
+}
+
+// applyShared applies what belongs to no single service and is not applied in
+// this form yet. A turn over a few services has applied none of it and takes
+// the whole turn's word for it, so only what differs from the turn's first
+// translation counts there.
+func (t *turn) applyShared(ctx context.Context, result translate.Result, whole bool) error {
+	t.sharedMu.Lock()
+	defer t.sharedMu.Unlock()
+	if len(t.shared) == 0 && !whole {
+		for _, o := range t.want.Result.Shared {
+			t.shared[keyOf(o)] = hashOf(o)
+		}
+	}
+	var list []model.Object
+	for _, o := range result.Shared {
+		if t.shared[keyOf(o)] != hashOf(o) {
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	changes, err := t.deps.Applier.Apply(ctx, list)
+	t.record(changes)
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		t.shared[keyOf(o)] = hashOf(o)
+	}
+	return nil
+}
+
+func hashOf(o model.Object) string {
+	data, err := json.Marshal(o)
+	if err != nil {
+		return "" // differs from everything, so the object is applied, which reports the fault
+	}
+	sum := sha256.Sum256(data)
+	return string(sum[:])
+}
+
+// replaces reports whether changes give s new pods in place of old ones.
+func replaces(changes model.ChangeSet, s translate.Service) bool {
+	return slices.ContainsFunc(changes, func(c model.Change) bool {
+		return c.Key.Kind == s.Kind && c.Key.Name == s.Workload && c.Verb == model.Updated
+	})
+}
+
+// followDependencies restarts s, which did not change itself, when a
+// dependency that it follows (restart: true) was replaced.
+func (t *turn) followDependencies(ctx context.Context, s translate.Service) error {
+	if _, there := t.have.Services[s.Name]; !there {
+		return nil
+	}
+	for _, d := range s.DependsOn {
+		t.mu.Lock()
+		follow := d.Restart && t.replaced[d.Service]
+		t.mu.Unlock()
+		if follow {
+			return t.restart(ctx, s.Name)
+		}
+	}
+	return nil
+}
+
+// restart replaces the pods of a service, unless this turn has just done so.
+func (t *turn) restart(ctx context.Context, service string) error {
+	t.mu.Lock()
+	done := t.replaced[service]
+	t.replaced[service] = true
+	t.mu.Unlock()
+	if done {
+		return nil
+	}
+	return t.deps.Applier.Restart(ctx, service)
+}
+
+func (t *turn) wait(ctx context.Context, a Action) error {
+	if d := t.want.Options.WaitTimeout; d > 0 {
+		late := problem.New(fmt.Sprintf("wait for service %q", a.Service), fmt.Errorf("not %s within %s", a.Condition, d), "berth logs "+a.Service)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, d, late)
+		defer cancel()
+		err := t.deps.Applier.Wait(ctx, a.Service, a.Condition, t.deps.Sink)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return late
+		}
+		return err
+	}
+	return t.deps.Applier.Wait(ctx, a.Service, a.Condition, t.deps.Sink)
+}
+
+func (t *turn) publish(ctx context.Context) error {
+	ports, err := t.deps.Publisher.Publish(ctx, t.want.ports(t.have), t.deps.Sink)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ports = ports
+	return err
+}
+
+func (t *turn) prune(ctx context.Context) error {
+	result, err := t.translated()
+	if err != nil {
+		return err
+	}
+	var keep []model.ObjectKey
+	for _, o := range result.Objects() {
+		keep = append(keep, keyOf(o))
+	}
+	changes, err := t.deps.Applier.Prune(ctx, keep, t.want.keepServices(t.have))
+	t.record(changes)
+	return err
+}
+
+func (t *turn) record(changes model.ChangeSet) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changes = append(t.changes, changes...)
+}
