@@ -26,6 +26,7 @@ func main() {
 	}
 	commands := map[string]command{
 		"proxy": runProxy,
+		"serve": runServe,
 	}
 	run, ok := commands[name]
 	if !ok {

@@ -66,3 +66,9 @@ func (c *Client) ReadImageFile(ctx context.Context, image, name string) (data []
 	}()
 	return c.ReadFile(ctx, made.ID, name)
 }
+
+// CopyTo unpacks a tar below dir of a container, running or not; missing
+// folders are made. It does not reach tmpfs mounts.
+func (c *Client) CopyTo(ctx context.Context, id, dir string, archive io.Reader) error {
+	return c.api.CopyToContainer(ctx, id, dir, archive, container.CopyToContainerOptions{})
+}

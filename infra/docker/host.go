@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"strings"
@@ -19,4 +20,10 @@ func (c *Client) Local() bool {
 	}
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// Arch is the Go architecture (amd64, arm64) of the engine and its containers.
+func (c *Client) Arch(ctx context.Context) (string, error) {
+	v, err := c.api.ServerVersion(ctx)
+	return v.Arch, err
 }

@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-dev/berth/infra/agent/wire"
+	"github.com/berth-dev/berth/infra/docker"
+)
+
+// Node is the agent of one node. It is safe for concurrent use and connects
+// again by itself when the node or the engine has been restarted.
+type Node struct {
+	engine *docker.Client
+	name   string
+
+	mu      sync.Mutex // also held while connecting: one at a time
+	session *wire.Client
+	closed  bool
+}
+
+// Connect starts the agent in the container of a node, after putting its binary
+// there if it is missing or another one. Close ends it.
+func Connect(ctx context.Context, engine *docker.Client, node string) (*Node, error) {
+	n := &Node{engine: engine, name: node}
+	if _, err := n.connected(ctx); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Name is the name of the node and of its container.
+func (n *Node) Name() string { return n.name }
+
+// Close ends the agent; calls that are under way fail.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	if n.session == nil {
+		return nil
+	}
+	return n.session.Close()
+}
+
+var errClosed = errors.New("the agent has been closed")
+
+// connected returns the session, a new one if the last has broken. A node that
+// is on its way up is asked again, ever more slowly, for up to 15 seconds.
+func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, errClosed
+	}
+	broken := n.session != nil
+	if broken {
+		select {
+		case <-n.session.Done():
+		default:
+			return n.session, nil
+		}
+	}
+	wait, until := 50*time.Millisecond, time.Now().Add(15*time.Second)
+	for {
+		session, err := n.open(ctx)
+		if err == nil {
+			n.session = session
+			return session, nil
+		}
+		if !broken || time.Now().After(until) { // what never worked is reported at once
+			return nil, fmt.Errorf("node %q: %w", n.name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 2*time.Second)
+	}
+}
+
+// open starts the agent. The first attempt takes for granted that the binary is
+// there, which is the common case and needs no question of its own.
+func (n *Node) open(ctx context.Context) (*wire.Client, error) {
+	session, err := n.start(ctx)
+	if err == nil {
+		var current bool
+		if current, err = isCurrent(session.Hello); err != nil || current {
+			return session, err
+		}
+		if err := session.Close(); err != nil {
+			return nil, err
+		}
+	} else if !startable(err) {
+		return nil, err
+	}
+	if err := Install(ctx, n.engine, n.name); err != nil {
+		return nil, err
+	}
+	return n.start(ctx)
+}
+
+// startable reports whether err may be cured by another binary: it is missing,
+// for another machine, or speaks another protocol.
+func startable(err error) bool {
+	var version *wire.VersionError
+	var exit *docker.ExitError
+	return errors.As(err, &version) || errors.As(err, &exit) ||
+		strings.Contains(err.Error(), Path) // engines that refuse the exec name the missing file
+}
+
+func (n *Node) start(ctx context.Context) (*wire.Client, error) {
+	stream, err := n.engine.ExecStream(ctx, n.name, []string{Path, "serve"})
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewClient(ctx, stream)
+}
+
+func isCurrent(hello wire.Hello) (bool, error) {
+	binary, err := Binary(hello.Arch)
+	if err != nil {
+		return false, err
+	}
+	sum := sha256.Sum256(binary)
+	return hello.Binary == hex.EncodeToString(sum[:]), nil
+}
+
+// Install puts the agent's binary into a container that exists, running or not.
+func Install(ctx context.Context, engine *docker.Client, container string) error {
+	arch, err := engine.Arch(ctx)
+	if err != nil {
+		return err
+	}
+	binary, err := Binary(arch)
+	if err != nil {
+		return err
+	}
+	files, err := archive(binary)
+	if err != nil {
+		return err
+	}
+	return engine.CopyTo(ctx, container, "/", files)
+}
+
+// archive packs the binary with its folder, which may be missing.
+func archive(binary []byte) (io.Reader, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	err := errors.Join(
+		w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(Dir, "/") + "/", Mode: 0o755}),
+		w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(path.Join(Dir, Name), "/"), Mode: 0o755, Size: int64(len(binary))}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(binary); err != nil {
+		return nil, err
+	}
+	return &buf, w.Close()
+}
+
+// ask has the node carry out an operation that may be carried out twice, and
+// returns its output. When the connection breaks it asks once more.
+func (n *Node) ask(ctx context.Context, op string, args, value any) ([]byte, error) {
+	for attempt := 0; ; attempt++ {
+		var out bytes.Buffer
+		err := n.once(ctx, op, args, nil, &out, value)
+		if attempt > 0 || !errors.Is(err, wire.ErrConnection) {
+			return out.Bytes(), err
+		}
+	}
+}
+
+// once has the node carry out an operation, connecting first if it must.
+func (n *Node) once(ctx context.Context, op string, args any, body io.Reader, output io.Writer, value any) error {
+	session, err := n.connected(ctx)
+	if err != nil {
+		return err
+	}
+	if err := session.Call(ctx, op, args, body, output, value); err != nil {
+		return fmt.Errorf("node %q: %w", n.name, err)
+	}
+	return nil
+}

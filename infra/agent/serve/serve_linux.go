@@ -1,0 +1,70 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/berth-dev/berth/infra/agent/wire"
+)
+
+// Node is the machine that requests are carried out on.
+type Node struct {
+	ctr string // containerd's command line client
+}
+
+// New returns the machine this process runs on.
+func New() *Node { return &Node{ctr: "ctr"} }
+
+// Run answers the requests on in until it ends.
+func (n *Node) Run(ctx context.Context, in io.Reader, out io.Writer) error {
+	binary, err := ownHash()
+	if err != nil {
+		return err
+	}
+	return wire.Serve(ctx, in, out, wire.Hello{Binary: binary, Arch: runtime.GOARCH}, n.handle)
+}
+
+func ownHash() (string, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
+	switch r.Op {
+	case wire.OpPing:
+		return nil, nil
+	case wire.OpSnapshots:
+		return nil, n.snapshots(ctx, r)
+	case wire.OpImages:
+		return nil, n.images(ctx, r)
+	case wire.OpImportImage:
+		return with(r, func(a wire.ImportArgs) error { return n.importImage(ctx, a, r) })
+	case wire.OpTagImage:
+		return with(r, func(a wire.TagArgs) error { return n.tagImage(ctx, a) })
+	case wire.OpRemoveImages:
+		return with(r, func(a wire.RemoveArgs) error { return n.removeImages(ctx, a) })
+	}
+	return nil, &wire.Error{Code: wire.CodeUnknown, Message: fmt.Sprintf("the agent knows no operation %q", r.Op)}
+}
+
+// with decodes a request's arguments for f.
+func with[A any](r *wire.Request, f func(A) error) (any, error) {
+	var args A
+	if err := r.Args(&args); err != nil {
+		return nil, err
+	}
+	return nil, f(args)
+}
