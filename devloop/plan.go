@@ -33,6 +33,7 @@ type Action struct {
 	Object    string // how the plan names what is applied
 	Condition model.WaitCondition
 	Cause     string
+	Follows   bool  // of Restart: only if a dependency was replaced
 	After     []int // actions that must have succeeded, ascending
 	AfterAny  []int // actions that must have ended, well or not, ascending
 }
@@ -101,7 +102,10 @@ func (p Plan) String() string {
 // Decide returns what to do to get from have to want as far as dirty says. It
 // touches nothing, and equal arguments give equal plans.
 func Decide(want Want, have Have, dirty Dirty) Plan {
-	p := &planner{want: want, have: have, dirty: dirty, ready: map[string]int{}, applied: map[string]int{}, waits: map[waitKey]int{}}
+	p := &planner{
+		want: want, have: have, dirty: dirty, causes: map[string]string{}, made: map[string]int{}, ready: map[string]int{},
+		applied: map[string]int{}, waits: map[waitKey]int{},
+	}
 	if dirty.All != "" {
 		p.shared = p.add(Action{Verb: Apply, Object: "project:" + want.Result.Project, Cause: dirty.All})
 		if len(want.ports(have)) > 0 || len(have.Services) > 0 {
@@ -111,9 +115,11 @@ func Decide(want Want, have Have, dirty Dirty) Plan {
 	for _, img := range p.imagesInOrder() {
 		p.image(img)
 	}
-	for _, s := range p.servicesInOrder() {
+	services := p.servicesInOrder()
+	for _, s := range services {
 		p.service(s)
 	}
+	p.finalWaits(services)
 	if dirty.All != "" {
 		p.prune()
 	}
@@ -126,11 +132,12 @@ type planner struct {
 	have    Have
 	dirty   Dirty
 	plan    Plan
-	shared  int             // the Apply of what belongs to no single service; 0 for none
-	ready   map[string]int  // image -> the action after which nodes have it
-	made    map[string]int  // image -> the action after which the engine has it
-	applied map[string]int  // service -> its Apply
-	waits   map[waitKey]int // -> the Wait
+	shared  int               // the Apply of what belongs to no single service; 0 for none
+	causes  map[string]string // image -> why it is planned
+	made    map[string]int    // image -> the action after which the engine has it
+	ready   map[string]int    // image -> the action after which nodes have it
+	applied map[string]int    // service -> its Apply or Restart
+	waits   map[waitKey]int   // -> the Wait
 }
 
 type waitKey struct {
@@ -186,7 +193,7 @@ func (p *planner) serviceCause(s translate.Service) string {
 			return cause
 		}
 		if _, made := p.ready[m.Image]; made && p.dirty.All == "" {
-			return p.dirty.Images[m.Image]
+			return p.causes[m.Image]
 		}
 	}
 	if p.dirty.All == "" {

@@ -11,7 +11,6 @@ import (
 // imagesInOrder lists the images that selected services need, those that other
 // builds start from first.
 func (p *planner) imagesInOrder() []translate.Image {
-	p.made = map[string]int{}
 	var order []translate.Image
 	seen := map[string]bool{}
 	var visit func(img translate.Image)
@@ -74,6 +73,7 @@ func (p *planner) image(img translate.Image) {
 	if cause == "" {
 		cause = "needed by " + strings.Join(users, ", ")
 	}
+	p.causes[img.Ref] = cause
 	if !known || p.dirty.Images[img.Ref] != "" || len(after) > 0 {
 		verb := Pull
 		if builds(img, p.want.Options) {

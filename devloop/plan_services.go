@@ -76,7 +76,7 @@ func (p *planner) dependencies(s translate.Service) []translate.Dependency {
 }
 
 // service plans the Apply of s after its images and dependencies, and the
-// waits that the user or other services ask for.
+// waits for those.
 func (p *planner) service(s translate.Service) {
 	cause := p.serviceCause(s)
 	restart := p.restartCause(s)
@@ -88,17 +88,23 @@ func (p *planner) service(s translate.Service) {
 		last = p.apply(s, cause)
 	}
 	if restart != "" {
-		last = p.add(Action{Verb: Restart, Service: s.Name, Cause: restart, After: append([]int{last}, p.restarters(s)...)})
+		followed := p.restarters(s)
+		last = p.add(Action{Verb: Restart, Service: s.Name, Cause: restart, Follows: len(followed) > 0, After: append(followed, last)})
 	}
 	p.applied[s.Name] = last
-	if p.want.Options.NoWait {
-		return
+}
+
+// finalWaits plans what up waits for in the end.
+func (p *planner) finalWaits(services []translate.Service) {
+	for _, s := range services {
+		switch {
+		case p.applied[s.Name] == 0 || p.want.Options.NoWait:
+		case s.Replicas == 0 && s.Kind != "DaemonSet" && s.Kind != "Job":
+			p.hold("service:"+s.Name, "scaled to 0: nothing to wait for")
+		default:
+			p.wait(s.Name, p.finalCondition(s), "until it serves")
+		}
 	}
-	if s.Replicas == 0 && s.Kind != "DaemonSet" && s.Kind != "Job" {
-		p.hold("service:"+s.Name, "scaled to 0: nothing to wait for")
-		return
-	}
-	p.wait(s.Name, p.finalCondition(s), "started by this plan")
 }
 
 // apply plans the Apply of s and returns its number.

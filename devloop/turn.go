@@ -76,6 +76,9 @@ func (t *turn) act(ctx context.Context, a Action) error {
 	case Wait:
 		return t.wait(ctx, a)
 	case Restart:
+		if s, _ := t.want.service(a.Service); a.Follows {
+			return t.followDependencies(ctx, s)
+		}
 		return t.restart(ctx, a.Service)
 	case Publish:
 		return t.publish(ctx)

@@ -1,0 +1,538 @@
+package devloop
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+)
+
+// A world is an engine, a cluster with nodes and a host, all in memory. It is
+// every infra part at once. Images hold the files of their build context, and
+// containers start with the files of their image.
+type world struct {
+	t *testing.T
+
+	mu        sync.Mutex
+	nodes     map[string]map[string]bool // node -> image refs
+	images    map[string]fakeImage       // by ref
+	objects   map[model.ObjectKey]string // hash
+	labels    map[model.ObjectKey]string // service
+	services  map[string]*fakeService
+	published []model.PublishedPort
+	log       []string
+	running   map[string]int // actions of a kind now
+	peak      map[string]int
+	nextPod   int
+	changed   chan struct{} // closed and replaced at every change
+
+	// Faults and brakes. A brake is asked before the work and may block on ctx.
+	fault map[string]error // "build web", "load node-2", "wait web", "apply web", "sync web"
+	brake func(ctx context.Context, what string) error
+	once  map[string]bool // faults that occur once
+}
+
+type fakeImage struct {
+	facts model.ImageFacts
+	files map[string]string // path below the context -> content
+}
+
+type fakeService struct {
+	kind, name, image string
+	replicas          int32
+	pods              []*fakePod
+}
+
+type fakePod struct {
+	name, node, image string
+	files             map[string]string // absolute path in the container -> content
+	restarts          int32
+	execs             []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t: t, nodes: map[string]map[string]bool{"node-1": {}, "node-2": {}, "node-3": {}}, images: map[string]fakeImage{},
+		objects: map[model.ObjectKey]string{}, labels: map[model.ObjectKey]string{}, services: map[string]*fakeService{},
+		running: map[string]int{}, peak: map[string]int{}, changed: make(chan struct{}),
+		fault: map[string]error{}, once: map[string]bool{},
+	}
+	return w
+}
+
+// enter notes the beginning of work, and returns its fault if it has one.
+func (w *world) enter(ctx context.Context, what string) (leave func(), err error) {
+	kind, _, _ := strings.Cut(what, " ")
+	w.mu.Lock()
+	w.log = append(w.log, what)
+	w.running[kind]++
+	w.peak[kind] = max(w.peak[kind], w.running[kind])
+	brake, fault := w.brake, w.fault[what]
+	if w.once[what] {
+		delete(w.fault, what)
+	}
+	w.notify()
+	w.mu.Unlock()
+	leave = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.running[kind]--
+		w.notify()
+	}
+	if brake != nil {
+		if err := brake(ctx, what); err != nil {
+			leave()
+			return nil, err
+		}
+	}
+	if fault == nil {
+		fault = ctx.Err()
+	}
+	if fault != nil {
+		leave()
+		return nil, fmt.Errorf("%s: %w", what, fault)
+	}
+	return leave, nil
+}
+
+func (w *world) notify() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// until waits for a state of the world, or of what its changes tell of.
+func (w *world) until(what string, state func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), testPatience)
+	defer cancel()
+	for {
+		w.mu.Lock()
+		ok, changed := state(), w.changed
+		w.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.t.Fatalf("never %s; log:\n%s", what, strings.Join(w.log, "\n"))
+		}
+	}
+}
+
+func (w *world) logged(entry string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count(entry)
+}
+
+func (w *world) count(entry string) int {
+	n := 0
+	for _, line := range w.log {
+		if line == entry {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) Build(ctx context.Context, spec model.BuildSpec, _ progress.Sink) (model.ImageFacts, error) {
+	files, err := readTree(spec.Context)
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	leave, err := w.enter(ctx, "build "+spec.Name)
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	defer leave()
+	if text := files["main.go"]; strings.Contains(text, "syntax error") {
+		return model.ImageFacts{}, errors.New("main.go:1: " + text)
+	}
+	h := sha256.New()
+	for _, name := range sortedKeys(files) {
+		fmt.Fprintf(h, "%q %q\n", name, files[name])
+	}
+	id := fmt.Sprintf("%x", h.Sum(nil))[:12]
+	facts := model.ImageFacts{Ref: spec.Name + ":" + id, ID: "sha256:" + id}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.images[facts.Ref] = fakeImage{facts, files}
+	return facts, nil
+}
+
+func (w *world) Ensure(ctx context.Context, ref string, _ model.PullPolicy, _ string, _ progress.Sink) (model.ImageFacts, error) {
+	leave, err := w.enter(ctx, "pull "+ref)
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	defer leave()
+	facts := model.ImageFacts{Ref: ref, ID: "sha256:" + ref}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.images[ref] = fakeImage{facts: facts}
+	return facts, nil
+}
+
+func (w *world) Load(ctx context.Context, refs []string, _ progress.Sink) ([]model.NodeLoad, error) {
+	var loads []model.NodeLoad
+	var errs []error
+	for _, ref := range refs {
+		leave, err := w.enter(ctx, "load "+strings.Split(ref, ":")[0])
+		if err != nil {
+			return loads, err
+		}
+		w.mu.Lock()
+		for _, node := range sortedKeys(w.nodes) {
+			load := model.NodeLoad{Node: node, Image: ref, Outcome: model.LoadSent}
+			if w.nodes[node][ref] {
+				load.Outcome = model.LoadPresent
+			} else if fault := w.fault["load "+node]; fault != nil {
+				load.Outcome, load.Err = model.LoadFailed, fault
+				errs = append(errs, fmt.Errorf("load image %q onto node %q: %w", ref, node, fault))
+				if w.once["load "+node] {
+					delete(w.fault, "load "+node)
+				}
+			} else {
+				w.nodes[node][ref] = true
+			}
+			loads = append(loads, load)
+		}
+		w.mu.Unlock()
+		leave()
+	}
+	return loads, errors.Join(errs...)
+}
+
+func (w *world) Apply(ctx context.Context, list []model.Object) (model.ChangeSet, error) {
+	var changes model.ChangeSet
+	for _, o := range list {
+		key, service := keyOf(o), o.GetLabels()[model.LabelService]
+		leave, err := w.enter(ctx, "apply "+cmp.Or(service, key.String()))
+		if err != nil {
+			return changes, err
+		}
+		w.mu.Lock()
+		verb := model.Created
+		if old, there := w.objects[key]; there {
+			verb = model.Updated
+			if old == hashOf(o) {
+				verb = model.Unchanged
+			}
+		}
+		w.objects[key], w.labels[key] = hashOf(o), service
+		if verb != model.Unchanged {
+			w.rollOut(o, service)
+		}
+		changes = append(changes, model.Change{Key: key, Verb: verb})
+		w.mu.Unlock()
+		leave()
+	}
+	return changes, nil
+}
+
+// rollOut replaces the pods of a workload.
+func (w *world) rollOut(o model.Object, service string) {
+	s := &fakeService{name: o.GetName(), replicas: 1}
+	var template corev1.PodTemplateSpec
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		s.kind, template, s.replicas = "Deployment", o.Spec.Template, *o.Spec.Replicas
+	case *batchv1.Job:
+		s.kind, template = "Job", o.Spec.Template
+	default:
+		return
+	}
+	s.image = template.Spec.Containers[0].Image
+	w.services[service] = s
+	for range s.replicas {
+		w.startPod(service, s)
+	}
+}
+
+func (w *world) startPod(service string, s *fakeService) {
+	w.nextPod++
+	nodes := sortedKeys(w.nodes)
+	pod := &fakePod{name: fmt.Sprintf("%s-%d", service, w.nextPod), node: nodes[w.nextPod%len(nodes)], image: s.image, files: map[string]string{}}
+	for name, content := range w.images[s.image].files {
+		pod.files[path.Join("/app", name)] = content
+	}
+	s.pods = append(s.pods, pod)
+}
+
+// killPod replaces a pod of the service by a new one, as Kubernetes does.
+func (w *world) killPod(service string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.services[service]
+	s.pods = s.pods[1:]
+	w.startPod(service, s)
+	w.notify()
+}
+
+func (w *world) Prune(ctx context.Context, keep []model.ObjectKey, keepServices []string) (model.ChangeSet, error) {
+	leave, err := w.enter(ctx, "prune")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var changes model.ChangeSet
+	for key := range w.objects {
+		if slices.Contains(keep, key) || slices.Contains(keepServices, w.labels[key]) {
+			continue
+		}
+		if key.Kind == "Deployment" || key.Kind == "Job" {
+			delete(w.services, w.labels[key])
+		}
+		delete(w.objects, key)
+		changes = append(changes, model.Change{Key: key, Verb: model.Deleted})
+	}
+	return changes, nil
+}
+
+func (w *world) Wait(ctx context.Context, service string, cond model.WaitCondition, _ progress.Sink) error {
+	leave, err := w.enter(ctx, "wait "+service)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.services[service]
+	if s == nil {
+		return fmt.Errorf("service %q is not on the cluster", service)
+	}
+	for _, p := range s.pods {
+		if !w.nodes[p.node][p.image] {
+			return fmt.Errorf("pod %q: image %q is not on node %q", p.name, p.image, p.node)
+		}
+	}
+	return nil
+}
+
+func (w *world) Restart(ctx context.Context, service string) error {
+	leave, err := w.enter(ctx, "recreate "+service)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.services[service]
+	s.pods = nil
+	for range s.replicas {
+		w.startPod(service, s)
+	}
+	return nil
+}
+
+func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var states []model.ServiceState
+	for _, name := range sortedKeys(w.services) {
+		s := w.services[name]
+		state := model.ServiceState{Service: name, Kind: s.kind, Name: s.name, Desired: s.replicas, Ready: int32(len(s.pods))}
+		for _, p := range s.pods {
+			state.Pods = append(state.Pods, model.PodState{Name: p.name, Node: p.node, Ready: true, Image: p.image, ContainerID: p.name, Phase: "Running"})
+		}
+		states = append(states, state)
+	}
+	return states, ctx.Err()
+}
+
+func (w *world) Publish(ctx context.Context, ports []model.PublishedPort, _ progress.Sink) ([]model.PublishedPort, error) {
+	leave, err := w.enter(ctx, "publish")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ports = slices.Clone(ports)
+	for i := range ports {
+		if ports[i].HostPort == 0 {
+			ports[i].HostPort = 40000 + i
+		}
+	}
+	w.published = ports
+	return ports, nil
+}
+
+// readTree reads every file below dir; symlinks read as "-> target".
+func readTree(dir string) (map[string]string, error) {
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		if d.Type()&fs.ModeSymlink != 0 {
+			target, err := os.Readlink(name)
+			files[filepath.ToSlash(rel)] = "-> " + target
+			return err
+		}
+		data, err := os.ReadFile(name)
+		files[filepath.ToSlash(rel)] = string(data)
+		return err
+	})
+	return files, err
+}
+
+// fakeTranslate gives every service a Deployment, or a Job where somebody
+// awaits its completion, and a Service.
+func fakeTranslate(in translate.Input, _ translate.Target) (translate.Result, error) {
+	r := translate.Result{Project: in.Project.Name, Namespace: in.Project.Name}
+	images := map[string]*translate.Image{}
+	jobs := map[string]bool{}
+	for _, s := range in.Project.Services {
+		for name, d := range s.DependsOn {
+			if d.Condition == types.ServiceConditionCompletedSuccessfully {
+				jobs[name] = true
+			}
+		}
+	}
+	for _, name := range sortedKeys(in.Project.Services) {
+		c := in.Project.Services[name]
+		ref := cmp.Or(c.Image, in.Project.Name+"-"+name)
+		if images[ref] == nil {
+			images[ref] = &translate.Image{Ref: ref, Build: c.Build, PullPolicy: c.PullPolicy}
+		}
+		images[ref].Services = append(images[ref].Services, name)
+		s := translate.Service{Name: name, Kind: "Deployment", Workload: name, Replicas: int32(c.GetScale()), Image: ref}
+		if jobs[name] {
+			s.Kind = "Job"
+		}
+		if strings.HasPrefix(c.NetworkMode, "service:") {
+			s.Kind, s.Workload = "", ""
+		}
+		for _, dep := range sortedKeys(c.DependsOn) {
+			d := c.DependsOn[dep]
+			s.DependsOn = append(s.DependsOn, translate.Dependency{Service: dep, Condition: d.Condition, Required: d.Required, Restart: d.Restart})
+		}
+		for _, p := range c.Ports {
+			s.Ports = append(s.Ports, translate.PublishedPort{Service: name, KubeService: name, Target: int(p.Target), Protocol: "tcp"})
+			s.URLs = []string{"http://" + name + "." + in.Project.Name + ".localhost"}
+		}
+		s.Objects = fakeWorkload(s, cmp.Or(in.Images[ref].Ref, ref), c)
+		r.Services = append(r.Services, s)
+		r.Shared = append(r.Shared, fakeKubeService(name, in.Images[ref].Ports))
+	}
+	for _, ref := range sortedKeys(images) {
+		r.Images = append(r.Images, *images[ref])
+	}
+	return r, nil
+}
+
+func fakeKubeService(name string, ports []string) translate.Object {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"ports": strings.Join(ports, " ")}},
+	}
+}
+
+func fakeWorkload(s translate.Service, image string, c types.ServiceConfig) []translate.Object {
+	meta := metav1.ObjectMeta{Name: s.Name, Labels: map[string]string{model.LabelService: s.Name}}
+	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: s.Name, Image: image}}}}
+	for _, key := range sortedKeys(c.Environment) {
+		value := c.Environment[key]
+		template.Spec.Containers[0].Env = append(template.Spec.Containers[0].Env, corev1.EnvVar{Name: key, Value: *value})
+	}
+	switch s.Kind {
+	case "Deployment":
+		return []translate.Object{&appsv1.Deployment{
+			TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}, ObjectMeta: meta,
+			Spec: appsv1.DeploymentSpec{Replicas: &s.Replicas, Template: template},
+		}}
+	case "Job":
+		return []translate.Object{&batchv1.Job{
+			TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"}, ObjectMeta: meta, Spec: batchv1.JobSpec{Template: template},
+		}}
+	}
+	return nil
+}
+
+// A svc is a compose service as far as tests set one.
+type svc struct {
+	Name, Image, Restart, NetworkMode, PullPolicy string
+	Build                                         *types.BuildConfig
+	Ports                                         []types.ServicePortConfig
+	DependsOn                                     types.DependsOnConfig
+	Scale                                         *int
+	Environment                                   types.MappingWithEquals
+	Watch                                         []types.Trigger
+}
+
+func project(name string, services ...svc) *types.Project {
+	p := &types.Project{Name: name, Services: types.Services{}}
+	for _, s := range services {
+		c := types.ServiceConfig{Name: s.Name, Restart: s.Restart, Scale: s.Scale}
+		c.Image, c.NetworkMode, c.PullPolicy, c.Build = s.Image, s.NetworkMode, s.PullPolicy, s.Build
+		c.Ports, c.DependsOn, c.Environment = s.Ports, s.DependsOn, s.Environment
+		if s.Watch != nil {
+			c.Develop = &types.DevelopConfig{Watch: s.Watch}
+		}
+		p.Services[s.Name] = c
+	}
+	return p
+}
+
+// depends makes a depends_on section from "name condition [optional] [restart]".
+func depends(entries ...string) types.DependsOnConfig {
+	config := types.DependsOnConfig{}
+	for _, e := range entries {
+		words := strings.Fields(e)
+		config[words[0]] = types.ServiceDependency{
+			Condition: "service_" + words[1], Required: !slices.Contains(words, "optional"), Restart: slices.Contains(words, "restart"),
+		}
+	}
+	return config
+}
+
+// deps returns Deps over the world for a project that does not change.
+func (w *world) deps(p *types.Project) Deps {
+	return Deps{
+		Read: func(context.Context) (translate.Input, error) {
+			in := translate.Input{Project: p}
+			return in, nil
+		},
+		Translate: fakeTranslate, Images: w, Loader: w, Applier: w, Publisher: w, Sink: progress.Discard,
+	}
+}
+
+func sorted(m map[string]string) string {
+	var lines []string
+	for k := range maps.Keys(m) {
+		lines = append(lines, k+"="+m[k])
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
