@@ -1,0 +1,224 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// stopGrace is how long a node may take to end its pods before it is killed.
+const stopGrace = 15 * time.Second
+
+// Start starts the nodes of a stopped cluster and waits until it can be used.
+// One that runs is only waited for.
+func (m *Manager) Start(ctx context.Context, name string, sink progress.Sink) (Info, error) {
+	var info Info
+	err := m.change(ctx, name, "starting", sink, func(n *narrator, l *lock) (string, error) {
+		var err error
+		if info, err = m.Status(ctx, name); err != nil {
+			return "", err
+		}
+		if info.State == Absent || info.State == Incomplete {
+			return "", info.Err()
+		}
+		if err := m.startNodes(ctx, info.Nodes, n); err != nil {
+			return "", err
+		}
+		s := specOf(info)
+		if err := m.export(ctx, name); err != nil {
+			return "", err
+		}
+		if err := m.waitReady(ctx, s, n); err != nil {
+			return "", err
+		}
+		info, err = m.Status(ctx, name)
+		return fmt.Sprintf("%d nodes run", len(info.Nodes)), err
+	})
+	return info, err
+}
+
+// specOf is what the cluster was created from, or, of one that berth did not
+// create, as much of that as can be seen.
+func specOf(info Info) Spec {
+	if info.Spec != nil {
+		return *info.Spec
+	}
+	s := Spec{Name: info.Name, Workers: new(0), HTTPPort: info.HTTPPort(), HTTPSPort: info.HTTPSPort()}
+	for _, n := range info.Nodes {
+		switch n.Role {
+		case "control-plane":
+			s.ControlPlanes++
+		case "worker":
+			*s.Workers++
+		}
+	}
+	return s
+}
+
+// Stop stops every node of a cluster. Its state stays on the nodes.
+func (m *Manager) Stop(ctx context.Context, name string, sink progress.Sink) error {
+	return m.change(ctx, name, "stopping", sink, func(n *narrator, _ *lock) (string, error) {
+		nodes, err := m.Nodes(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		if len(nodes) == 0 {
+			return "", absent(name)
+		}
+		// Workers first, so that the API server hears of their pods' ends.
+		for _, workers := range []bool{true, false} {
+			err := each(nodes, func(node Node) error {
+				if (node.Role == "worker") != workers || !node.Running() {
+					return nil
+				}
+				return m.engine.StopContainer(ctx, node.ID, stopGrace)
+			})
+			if err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("%d nodes stopped", len(nodes)), nil
+	})
+}
+
+// StartNode starts one node, named in full or without the cluster's name, and
+// waits until it is ready.
+func (m *Manager) StartNode(ctx context.Context, name, node string, sink progress.Sink) error {
+	return m.change(ctx, name, "starting "+node, sink, func(n *narrator, _ *lock) (string, error) {
+		found, err := m.node(ctx, name, node)
+		if err != nil {
+			return "", err
+		}
+		if err := m.engine.StartContainer(ctx, found.ID); err != nil {
+			return "", fmt.Errorf("start node %q: %w", found.Name, err)
+		}
+		if !found.Kubernetes() {
+			return found.Name + " runs", nil
+		}
+		return found.Name + " is ready", m.waitNodes(ctx, name, []string{found.Name}, n)
+	})
+}
+
+// StopNode stops one node as a failing machine would: its pods move elsewhere
+// after the grace period.
+func (m *Manager) StopNode(ctx context.Context, name, node string, sink progress.Sink) error {
+	return m.change(ctx, name, "stopping "+node, sink, func(n *narrator, _ *lock) (string, error) {
+		found, err := m.node(ctx, name, node)
+		if err != nil {
+			return "", err
+		}
+		if err := m.engine.StopContainer(ctx, found.ID, stopGrace); err != nil {
+			return "", fmt.Errorf("stop node %q: %w", found.Name, err)
+		}
+		return found.Name + " is stopped", nil
+	})
+}
+
+// Delete removes a cluster, its kubeconfig entry and what berth runs beside it
+// on the engine. One that does not exist, or only half, is no error.
+func (m *Manager) Delete(ctx context.Context, name string, sink progress.Sink) error {
+	return m.change(ctx, name, "deleting", sink, func(n *narrator, l *lock) (string, error) {
+		host, err := m.engine.HostFacts(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := l.note(intent{Engine: host.EngineID, Unfinished: true}); err != nil {
+			return "", err
+		}
+		if err := m.clear(ctx, name); err != nil {
+			return "", err
+		}
+		provider, err := m.provider(kindLogger{narrator: n})
+		if err != nil {
+			return "", err
+		}
+		// No node is left: kind removes the kubeconfig entry.
+		if err := provider.Delete(name, ""); err != nil {
+			return "", err
+		}
+		return "deleted", l.note(intent{})
+	})
+}
+
+// change runs one operation on a cluster: under its lock, as a task.
+func (m *Manager) change(ctx context.Context, name, doing string, sink progress.Sink, op func(*narrator, *lock) (string, error)) (err error) {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	n := &narrator{task: progress.Start(sink, "cluster "+name, doing)}
+	n.say(doing)
+	defer n.beat()()
+	l, err := m.acquire(ctx, name, n.task)
+	if err != nil {
+		return n.task.End(err, "")
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	n.say(doing)
+	result, err := op(n, l)
+	return n.task.End(err, result)
+}
+
+// startNodes starts the nodes that do not run: what others look for by address
+// (the load balancer, control planes) before the workers.
+func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) error {
+	for _, node := range nodes { // in the order of nodesOf
+		if node.Running() {
+			continue
+		}
+		n.say("starting node " + node.Name)
+		if err := m.engine.StartContainer(ctx, node.ID); err != nil {
+			return problem.New(fmt.Sprintf("start node %q", node.Name), err, "berth doctor")
+		}
+	}
+	return nil
+}
+
+// labelClusterOf is on containers berth runs beside a cluster, such as
+// gateways: they serve nothing once it is gone.
+const labelClusterOf = "dev.berth.cluster"
+
+// clear removes every container of a cluster, until none is left.
+func (m *Manager) clear(ctx context.Context, name string) error {
+	for _, label := range []string{labelClusterOf, labelCluster} {
+		for range 50 {
+			containers, err := m.engine.Containers(ctx, label+"="+name)
+			if err != nil {
+				return err
+			}
+			if len(containers) == 0 {
+				break
+			}
+			err = each(containers, func(c docker.Container) error {
+				if err := m.engine.RemoveContainer(ctx, c.ID); err != nil {
+					return fmt.Errorf("remove container %q: %w", c.Name, err)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if err := pause(ctx, 50*time.Millisecond); err != nil { // another may be removing it
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// each runs f for every element at once and returns all errors.
+func each[T any](all []T, f func(T) error) error {
+	errs := make(chan error, len(all))
+	for _, x := range all {
+		go func() { errs <- f(x) }()
+	}
+	var err error
+	for range all {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
