@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,4 +32,14 @@ func Binary(arch string) ([]byte, error) {
 			"in a clone of berth run `make build`, or take a released berth; `go install` alone does not build the agent")
 	}
 	return data, err
+}
+
+// Hash is the SHA-256 of the agent for an architecture, in hex.
+func Hash(arch string) (string, error) {
+	binary, err := Binary(arch)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(binary)
+	return hex.EncodeToString(sum[:]), nil
 }

@@ -4,8 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -91,50 +89,39 @@ func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
 }
 
 // open starts the agent. The first attempt takes for granted that the binary is
-// there, which is the common case and needs no question of its own.
+// there, which is the common case and needs no question of its own. One that does not say
+// hello, or is not ours, is replaced.
 func (n *Node) open(ctx context.Context) (*wire.Client, error) {
-	session, err := n.start(ctx)
-	if err == nil {
-		var current bool
-		if current, err = isCurrent(session.Hello); err != nil || current {
-			return session, err
-		}
-		if err := session.Close(); err != nil {
-			return nil, err
-		}
-	} else if !startable(err) {
+	stream, err := startProcess(ctx, n.engine, n.name, []string{Path, "serve"})
+	if err != nil && !strings.Contains(err.Error(), Path) { // engines that refuse the exec name the missing file
 		return nil, err
+	}
+	if err == nil {
+		session, err := wire.NewClient(ctx, stream)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err == nil {
+			if current, err := isCurrent(session.Hello); err != nil || current {
+				return session, err
+			}
+			if err := session.Close(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := Install(ctx, n.engine, n.name); err != nil {
 		return nil, err
 	}
-	return n.start(ctx)
-}
-
-// startable reports whether err may be cured by another binary: it is missing,
-// for another machine, or speaks another protocol.
-func startable(err error) bool {
-	var version *wire.VersionError
-	var exit *docker.ExitError
-	return errors.As(err, &version) || errors.As(err, &exit) ||
-		strings.Contains(err.Error(), Path) // engines that refuse the exec name the missing file
-}
-
-func (n *Node) start(ctx context.Context) (*wire.Client, error) {
-	stream, err := n.engine.ExecStream(ctx, n.name, []string{Path, "serve"})
-	if err != nil {
+	if stream, err = startProcess(ctx, n.engine, n.name, []string{Path, "serve"}); err != nil {
 		return nil, err
 	}
 	return wire.NewClient(ctx, stream)
 }
 
 func isCurrent(hello wire.Hello) (bool, error) {
-	binary, err := Binary(hello.Arch)
-	if err != nil {
-		return false, err
-	}
-	sum := sha256.Sum256(binary)
-	return hello.Binary == hex.EncodeToString(sum[:]), nil
+	hash, err := Hash(hello.Arch)
+	return hello.Binary == hash, err
 }
 
 // Install puts the agent's binary into a container that exists, running or not.

@@ -111,3 +111,8 @@ func (c *Client) SetRestartPolicy(ctx context.Context, id, policy string) error 
 	})
 	return err
 }
+
+// Signal sends a signal (SIGHUP) to the container's first process.
+func (c *Client) Signal(ctx context.Context, id, signal string) error {
+	return c.api.ContainerKill(ctx, id, signal)
+}

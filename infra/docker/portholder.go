@@ -18,21 +18,30 @@ import (
 // when the port is free on ip. For an engine on another machine only its own
 // containers are known.
 func (c *Client) PortHolder(ctx context.Context, ip netip.Addr, port int) (string, error) {
+	return c.portHolder(ctx, "tcp", ip, port)
+}
+
+// UDPPortHolder is PortHolder for a UDP port.
+func (c *Client) UDPPortHolder(ctx context.Context, ip netip.Addr, port int) (string, error) {
+	return c.portHolder(ctx, "udp", ip, port)
+}
+
+func (c *Client) portHolder(ctx context.Context, protocol string, ip netip.Addr, port int) (string, error) {
 	list, err := c.api.ContainerList(ctx, container.ListOptions{})
 	if err != nil {
 		return "", fmt.Errorf("list containers: %w", err)
 	}
 	for _, s := range list {
 		for _, p := range s.Ports {
-			if int(p.PublicPort) == port && p.Type == "tcp" && sameListener(p.IP, ip) {
+			if int(p.PublicPort) == port && p.Type == protocol && sameListener(p.IP, ip) {
 				return fmt.Sprintf("container %q", containerOf(s).Name), nil
 			}
 		}
 	}
-	if !c.Local() || !listening(ctx, ip, port) {
+	if !c.Local() || !listening(ctx, protocol, ip, port) {
 		return "", nil
 	}
-	if process := portProcess(ip, port); process != "" {
+	if process := portProcess(protocol, ip, port); process != "" {
 		return process, nil
 	}
 	return "another program", nil
@@ -46,9 +55,16 @@ func sameListener(bound string, ip netip.Addr) bool {
 
 // listening reports whether the port is taken: it cannot be bound, or, where
 // binding is not for this user, something accepts connections.
-func listening(ctx context.Context, ip netip.Addr, port int) bool {
+func listening(ctx context.Context, protocol string, ip netip.Addr, port int) bool {
 	address := net.JoinHostPort(ip.String(), strconv.Itoa(port))
 	var lc net.ListenConfig
+	if protocol == "udp" {
+		l, err := lc.ListenPacket(ctx, "udp", address)
+		if err == nil {
+			_ = l.Close()
+		}
+		return errors.Is(err, syscall.EADDRINUSE)
+	}
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err == nil {
 		_ = l.Close()

@@ -12,18 +12,18 @@ import (
 	"strings"
 )
 
-// portProcess finds the process that listens on a TCP port, from /proc; "" when
+// portProcess finds the process that listens on a port, from /proc; "" when
 // there is none or this user may not see it.
-func portProcess(ip netip.Addr, port int) string {
+func portProcess(protocol string, ip netip.Addr, port int) string {
 	var inode string
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, table := range []string{"/proc/net/" + protocol, "/proc/net/" + protocol + "6"} {
 		f, err := os.Open(table)
 		if err != nil {
 			continue
 		}
 		lines := bufio.NewScanner(f)
 		for lines.Scan() && inode == "" {
-			inode = listenerInode(lines.Text(), ip, port)
+			inode = listenerInode(lines.Text(), protocol, ip, port)
 		}
 		_ = f.Close()
 	}
@@ -45,12 +45,12 @@ func portProcess(ip netip.Addr, port int) string {
 	return ""
 }
 
-// listenerInode returns the socket's inode when line, of /proc/net/tcp or
-// tcp6, is a listener on port that takes connections to ip.
-func listenerInode(line string, ip netip.Addr, port int) string {
-	const stateListen = "0A"
+// listenerInode returns the socket's inode when line, of /proc/net/tcp,
+// udp, tcp6 or udp6, is a listener on port that takes connections to ip.
+func listenerInode(line, protocol string, ip netip.Addr, port int) string {
+	states := map[string]string{"tcp": "0A", "udp": "07"} // listening, unconnected
 	f := strings.Fields(line)
-	if len(f) < 10 || f[3] != stateListen {
+	if len(f) < 10 || f[3] != states[protocol] {
 		return ""
 	}
 	address, hexPort, ok := strings.Cut(f[1], ":")

@@ -26,7 +26,7 @@ func TestListenerInodeReadsProcNetTCP(t *testing.T) {
 		"header":         {"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := listenerInode(tc.line, local, 80); got != tc.want {
+			if got := listenerInode(tc.line, "tcp", local, 80); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -39,7 +39,7 @@ func TestPortProcessNamesThisProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	got := portProcess(netip.MustParseAddr("127.0.0.1"), l.Addr().(*net.TCPAddr).Port)
+	got := portProcess("tcp", netip.MustParseAddr("127.0.0.1"), l.Addr().(*net.TCPAddr).Port)
 	if !strings.Contains(got, fmt.Sprintf("(pid %d)", os.Getpid())) {
 		t.Errorf("got %q, want the test's own pid %d", got, os.Getpid())
 	}

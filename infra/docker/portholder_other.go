@@ -5,4 +5,4 @@ package docker
 import "net/netip"
 
 // portProcess is "": only Linux tells who listens without asking other programs.
-func portProcess(netip.Addr, int) string { return "" }
+func portProcess(string, netip.Addr, int) string { return "" }

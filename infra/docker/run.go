@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/docker/go-connections/nat"
 )
 
 // A RunSpec says what container to make for a piece of work. The zero value of
@@ -26,14 +28,36 @@ type RunSpec struct {
 	Network    string            // none, host or a network's name
 	Binds      []string          // host path or volume:container path[:ro]
 	Tmpfs      map[string]string // mount options by path
+
+	Ports      []PortBinding // to publish, each on the very port it names
+	Restart    string        // restart policy; with one, the log is of bounded size and always readable
+	StopSignal string
+	Confined   bool // no capabilities, and none to be gained
 }
 
 func (s RunSpec) config() (*container.Config, *container.HostConfig) {
-	return &container.Config{
-			Image: s.Image, Entrypoint: s.Entrypoint, Cmd: s.Cmd, Env: s.Env, User: s.User, Labels: s.Labels,
-		}, &container.HostConfig{
-			Privileged: s.Privileged, NetworkMode: container.NetworkMode(s.Network), Binds: s.Binds, Tmpfs: s.Tmpfs,
-		}
+	config := &container.Config{
+		Image: s.Image, Entrypoint: s.Entrypoint, Cmd: s.Cmd, Env: s.Env, User: s.User, Labels: s.Labels,
+		StopSignal: s.StopSignal, ExposedPorts: nat.PortSet{},
+	}
+	host := &container.HostConfig{
+		Privileged: s.Privileged, NetworkMode: container.NetworkMode(s.Network), Binds: s.Binds, Tmpfs: s.Tmpfs,
+		PortBindings:  nat.PortMap{},
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart)},
+	}
+	for _, p := range s.Ports {
+		port := nat.Port(fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol))
+		config.ExposedPorts[port] = struct{}{}
+		host.PortBindings[port] = append(host.PortBindings[port],
+			nat.PortBinding{HostIP: p.HostIP, HostPort: strconv.Itoa(p.HostPort)})
+	}
+	if s.Restart != "" {
+		host.LogConfig = container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "256k", "max-file": "1"}}
+	}
+	if s.Confined {
+		host.CapDrop, host.SecurityOpt = []string{"ALL"}, []string{"no-new-privileges"}
+	}
+	return config, host
 }
 
 // CreateContainer makes a container without starting it and returns its ID.

@@ -17,6 +17,7 @@ const (
 	ManagedBy      = "berth"
 	LabelGateway   = "dev.berth.gateway"     // on gateway containers: the project
 	AnnotationID   = "berth.dev/image-id"    // on pod templates: the image ID the pods were made for
+	LabelCluster   = "dev.berth.cluster"     // on gateway containers: the cluster
 	LabelStandIn   = "dev.berth.stand-in"    // on base images of the offline kit
 	LabelSource    = "dev.berth.project-dir" // on namespaces: the project's directory
 )

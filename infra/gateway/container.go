@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/infra/agent"
+	"github.com/berth-dev/berth/infra/agent/proxy"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// configFile is what a gateway's container holds: what the forwarder reads, and
+// what each port is for.
+type configFile struct {
+	proxy.Config
+	Slots []slot `json:"slots"`
+}
+
+// newConfig is a configuration with a generation of its own.
+func newConfig(routes []Route, slots []slot, nodes []string) configFile {
+	c := configFile{Config: proxy.Config{Generation: rand.Text()}, Slots: slots}
+	for _, n := range nodes {
+		c.Nodes = append(c.Nodes, proxy.Node(n))
+	}
+	for i, r := range routes {
+		c.Routes = append(c.Routes, proxy.Route{
+			Protocol: r.Protocol, Listen: ":" + strconv.Itoa(slots[i].ContainerPort), NodePort: r.NodePort,
+		})
+	}
+	return c
+}
+
+// create makes and starts the gateway, and undoes it when that goes wrong.
+func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts, slots []slot, agentHash string) (err error) {
+	label, err := json.Marshal(slots)
+	if err != nil {
+		return err
+	}
+	run := docker.RunSpec{
+		Image: spec.Image, Name: ContainerName(spec.Cluster, spec.Project), Network: cluster.network,
+		Entrypoint: []string{agent.Path, "proxy", "--config", configPath},
+		Labels: map[string]string{
+			model.LabelGateway: spec.Project, model.LabelProject: spec.Project, model.LabelCluster: spec.Cluster,
+			model.LabelManagedBy: model.ManagedBy, labelSlots: string(label), labelAgent: agentHash,
+		},
+		Restart: "unless-stopped", StopSignal: "SIGTERM", Confined: true,
+	}
+	for _, s := range slots {
+		run.Ports = append(run.Ports, s.binding())
+	}
+	id, err := p.engine.CreateContainer(ctx, run)
+	if err != nil {
+		return asTaken(err, nil)
+	}
+	defer func() {
+		if err != nil {
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+			defer cancel()
+			err = errors.Join(err, p.engine.RemoveContainer(clean, id))
+		}
+	}()
+	config := newConfig(spec.Routes, slots, cluster.nodes)
+	if err := agent.Install(ctx, p.engine, id); err != nil {
+		return err
+	}
+	if err := p.writeConfig(ctx, id, config); err != nil {
+		return err
+	}
+	if err := p.engine.StartContainer(ctx, id); err != nil {
+		return p.explain(ctx, asTaken(err, slots))
+	}
+	if err := p.ready(ctx, id, config.Generation); err != nil {
+		return err
+	}
+	return p.reachable(ctx, slots)
+}
+
+// reconfigure tells a running gateway what is new, if anything is.
+func (p *Publisher) reconfigure(ctx context.Context, g Gateway, want configFile) error {
+	if sameTargets(g.config, want.Config) && slices.Equal(g.slots, want.Slots) {
+		return nil
+	}
+	if err := p.writeConfig(ctx, g.id, want); err != nil {
+		return err
+	}
+	if err := p.engine.Signal(ctx, g.id, "SIGHUP"); err != nil {
+		return err
+	}
+	return p.ready(ctx, g.id, want.Generation)
+}
+
+func sameTargets(a, b proxy.Config) bool {
+	byListener := func(x, y proxy.Route) int { return strings.Compare(x.Protocol+x.Listen, y.Protocol+y.Listen) }
+	return slices.Equal(a.Nodes, b.Nodes) &&
+		slices.Equal(slices.SortedFunc(slices.Values(a.Routes), byListener), slices.SortedFunc(slices.Values(b.Routes), byListener))
+}
+
+func (p *Publisher) writeConfig(ctx context.Context, id string, c configFile) error {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	err = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(configPath, "/"), Mode: 0o644, Size: int64(len(raw))})
+	if err == nil {
+		_, err = w.Write(raw)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return p.engine.CopyTo(ctx, id, "/", &buf)
+}
+
+// ready waits until the forwarder says that this generation of its configuration is in force.
+func (p *Publisher) ready(ctx context.Context, id, generation string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("it did not say so within 20 s"))
+	defer cancel()
+	log, err := p.engine.FollowLog(ctx, id, 20)
+	if err != nil {
+		return fmt.Errorf("wait for the gateway to listen: %w", err)
+	}
+	defer log.Close()
+	lines := json.NewDecoder(log)
+	for {
+		var s proxy.Status
+		switch err := lines.Decode(&s); {
+		case ctx.Err() != nil:
+			return fmt.Errorf("wait for the gateway to listen: %w", context.Cause(ctx))
+		case err != nil:
+			return fmt.Errorf("wait for the gateway to listen: it has ended: %w", err)
+		case s.Generation == generation && s.Ready:
+			return nil
+		case s.Generation == generation || s.Error != "":
+			return fmt.Errorf("wait for the gateway to listen: %s", s.Error)
+		}
+	}
+}
+
+// reachable waits until the host's TCP ports are open, as far as this machine
+// is that host. A connection is made only where nothing listens, because the
+// engine forwards without a listener: the service behind would see it too.
+// (UDP says nothing without a datagram, and none may be sent.)
+func (p *Publisher) reachable(ctx context.Context, slots []slot) error {
+	if !p.local {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, s := range slots {
+		for s.Protocol == "tcp" && canListen(ctx, s) && !accepts(ctx, s) {
+			select {
+			case <-ctx.Done():
+				return problem.New("publish "+s.listener(), errors.New("the gateway runs but the engine does not lead there"),
+					"see the engine's own log")
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+func accepts(ctx context.Context, s slot) bool {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(s.HostIP, strconv.Itoa(s.HostPort)))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
