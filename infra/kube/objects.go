@@ -245,9 +245,9 @@ func list[T any](ctx context.Context, c *Client, key model.ObjectKey, selector s
 
 // DeleteOptions say how an object goes.
 type DeleteOptions struct {
-	Grace  *int64    // seconds; nil for the object's own
-	UID    types.UID // delete only this incarnation; "" for any
-	Orphan bool      // leave what the object owns
+	Grace      *int64    // seconds; nil for the object's own
+	UID        types.UID // delete only this incarnation; "" for any
+	Foreground bool      // the object goes after what it owns, not before
 }
 
 // Delete starts the deletion of an object and, in the background, of what it
@@ -258,8 +258,8 @@ func (c *Client) Delete(ctx context.Context, key model.ObjectKey, o DeleteOption
 		return err
 	}
 	policy := metav1.DeletePropagationBackground
-	if o.Orphan {
-		policy = metav1.DeletePropagationOrphan
+	if o.Foreground {
+		policy = metav1.DeletePropagationForeground
 	}
 	options := metav1.DeleteOptions{
 		TypeMeta:          metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"},

@@ -1,0 +1,178 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// Delete removes the project from the cluster and returns when its pods are
+// gone. Without volumes its persistent volumes stay, and the namespace and
+// the inventory with them; when nothing is left to keep, the namespace goes
+// too, if berth made it.
+func (p *Project) Delete(ctx context.Context, volumes bool) (model.ChangeSet, error) {
+	task := progress.Start(p.sink, "remove "+p.title(), "deleting its objects")
+	changes, err := p.delete(ctx, volumes, task)
+	return changes, task.End(err, "")
+}
+
+func (p *Project) title() string {
+	if p.name != "" {
+		return p.name
+	}
+	return p.namespace
+}
+
+func (p *Project) delete(ctx context.Context, volumes bool, task *progress.Task) (model.ChangeSet, error) {
+	ns, err := p.readNamespace(ctx, p.namespace)
+	if err != nil || ns == nil {
+		return nil, err
+	}
+	if ns.DeletionTimestamp != nil {
+		return nil, p.waitNamespaceGone(ctx, p.namespace)
+	}
+	members, err := p.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var doomed []member
+	for _, m := range members {
+		if volumes || m.key.Kind != "PersistentVolumeClaim" {
+			doomed = append(doomed, m)
+		}
+	}
+	changes, err := p.remove(ctx, doomed)
+	if err != nil {
+		return changes, err
+	}
+	if err := p.endPods(ctx, task); err != nil {
+		return changes, err
+	}
+	claims, err := kube.List[corev1.PersistentVolumeClaim](ctx, p.client, p.namespace, "")
+	if err != nil {
+		return changes, err
+	}
+	if !volumes && len(claims) > 0 {
+		return changes, nil
+	}
+	more, err := p.deleteNamespace(ctx, ns, task)
+	changes = append(changes, more...)
+	if err != nil {
+		return changes, err
+	}
+	return changes, p.waitVolumes(ctx, task)
+}
+
+// deleteNamespace ends what holds the project: the namespace where berth made
+// it, else the inventory.
+func (p *Project) deleteNamespace(ctx context.Context, ns *corev1.Namespace, task *progress.Task) (model.ChangeSet, error) {
+	key := model.ObjectKey{Kind: "Namespace", Name: p.namespace}
+	if ns.Labels[model.LabelManagedBy] != model.ManagedBy {
+		key = p.inventoryKey()
+	}
+	task.Update("deleting " + key.Kind + " " + key.Name)
+	if err := p.client.Delete(ctx, key, kube.DeleteOptions{}); err != nil {
+		return nil, problem.New(fmt.Sprintf("delete %s %q", key.Kind, key.Name), err, "")
+	}
+	err := until(ctx, func() (bool, error) {
+		_, err := p.client.GetAny(ctx, key)
+		if kube.IsNotFound(err) {
+			return true, nil
+		}
+		task.Update("waiting until " + key.Kind + " " + key.Name + " is gone")
+		return false, err
+	})
+	return model.ChangeSet{{Key: key, Verb: model.Deleted}}, err
+}
+
+// podsLeft lists the project's pods that still exist.
+func (p *Project) podsLeft(ctx context.Context) ([]corev1.Pod, error) {
+	selector := ""
+	if p.name != "" {
+		selector = model.LabelProject + "=" + p.name
+	}
+	return kube.List[corev1.Pod](ctx, p.client, p.namespace, selector)
+}
+
+// lostGrace is how long past its own grace period a pod may take to end
+// before berth asks whether its node is still there.
+const lostGrace = 3 * time.Second
+
+// endPods deletes the pods that nothing owns and waits until all are gone. A
+// pod of a lost node cannot end by itself: it is removed without waiting for
+// the node.
+func (p *Project) endPods(ctx context.Context, task *progress.Task) error {
+	asked := map[string]bool{}
+	return until(ctx, func() (bool, error) {
+		pods, err := p.podsLeft(ctx)
+		if err != nil || len(pods) == 0 {
+			return err == nil, err
+		}
+		task.Update(fmt.Sprintf("waiting for %d pods to end", len(pods)))
+		for _, pod := range pods {
+			key := model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}
+			switch {
+			case pod.DeletionTimestamp == nil && !asked[pod.Name]:
+				asked[pod.Name] = true
+				err = p.client.Delete(ctx, key, kube.DeleteOptions{UID: pod.UID})
+			case pod.DeletionTimestamp != nil && time.Since(pod.DeletionTimestamp.Time) > lostGrace && p.nodeLost(ctx, pod.Spec.NodeName):
+				var now int64
+				err = p.client.Delete(ctx, key, kube.DeleteOptions{UID: pod.UID, Grace: &now})
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		return false, nil
+	})
+}
+
+func (p *Project) nodeLost(ctx context.Context, name string) bool {
+	if name == "" {
+		return false
+	}
+	node, err := kube.Get[corev1.Node](ctx, p.client, "", name)
+	if err != nil {
+		return kube.IsNotFound(err)
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status != corev1.ConditionTrue
+		}
+	}
+	return true
+}
+
+// volumesFor is how long Delete waits for the storage of deleted volumes to
+// be cleared.
+const volumesFor = 30 * time.Second
+
+// waitVolumes waits until the storage behind the namespace's volumes is gone
+// as well, where it is given back on deletion.
+func (p *Project) waitVolumes(ctx context.Context, task *progress.Task) error {
+	deadline := time.Now().Add(volumesFor)
+	return until(ctx, func() (bool, error) {
+		volumes, err := kube.List[corev1.PersistentVolume](ctx, p.client, "", "")
+		if err != nil {
+			return false, err
+		}
+		left := 0
+		for _, v := range volumes {
+			if v.Spec.ClaimRef != nil && v.Spec.ClaimRef.Namespace == p.namespace && v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
+				left++
+			}
+		}
+		if left > 0 && time.Now().After(deadline) {
+			return false, problem.New(fmt.Sprintf("clear the storage of %d volumes", left), nil, "kubectl get pv shows them; their node may be down")
+		}
+		task.Update(fmt.Sprintf("waiting until the storage of %d volumes is cleared", left))
+		return left == 0, nil
+	})
+}

@@ -1,0 +1,301 @@
+package apply
+
+import (
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// A verdict is how a service stands with respect to a condition.
+type verdict struct {
+	done     bool
+	finished bool      // its one execution is over and was good: it must not run again
+	text     string    // what is still awaited
+	troubles []trouble // what stands in the way
+}
+
+// graceMissing is how long a service may be missing from the cluster.
+const graceMissing = 10 * time.Second
+
+// judge says whether a service has reached a condition. It looks at the state
+// and the time alone.
+func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time) verdict {
+	mine := func(o metav1.Object) bool {
+		return o.GetLabels()[model.LabelService] == service && o.GetLabels()[LabelOneOff] == "" && o.GetDeletionTimestamp() == nil
+	}
+	v := verdict{done: true}
+	found := false
+	for _, d := range s.deployments {
+		if mine(d) {
+			found = true
+			v.add(s.judgeDeployment(d, service, cond, now))
+		}
+	}
+	for _, d := range s.statefulSets {
+		if mine(d) {
+			found = true
+			v.add(s.judgeRollout(rollout{
+				uid: d.UID, kind: "StatefulSet", desired: orOne(d.Spec.Replicas), pods: s.statefulSetPods(d),
+				observed: d.Status.ObservedGeneration >= d.Generation,
+				complete: d.Status.UpdatedReplicas >= orOne(d.Spec.Replicas) && d.Status.ReadyReplicas >= orOne(d.Spec.Replicas),
+				ready:    d.Status.ReadyReplicas,
+			}, service, cond, now))
+		}
+	}
+	for _, d := range s.daemonSets {
+		if mine(d) {
+			found = true
+			v.add(s.judgeRollout(rollout{
+				uid: d.UID, kind: "DaemonSet", desired: d.Status.DesiredNumberScheduled, pods: s.daemonSetPods(d),
+				observed: d.Status.ObservedGeneration >= d.Generation,
+				complete: d.Status.UpdatedNumberScheduled >= d.Status.DesiredNumberScheduled && d.Status.NumberAvailable >= d.Status.DesiredNumberScheduled,
+				ready:    d.Status.NumberReady,
+			}, service, cond, now))
+		}
+	}
+	for _, j := range s.jobs {
+		if mine(j) {
+			found = true
+			v.add(s.judgeJob(j, service, cond, now))
+		}
+	}
+	if !found {
+		return verdict{text: "not in the cluster", troubles: []trouble{{short: "missing", grace: graceMissing,
+			text: "the cluster has no such service", hint: "`berth up` starts the project"}}}
+	}
+	return v
+}
+
+// add joins what holds of another workload of the service.
+func (v *verdict) add(other verdict) {
+	v.done = v.done && other.done
+	v.finished = v.finished || other.finished
+	v.troubles = append(v.troubles, other.troubles...)
+	if v.text == "" {
+		v.text = other.text
+	}
+}
+
+func (s *snapshot) judgeDeployment(d *appsv1.Deployment, service string, cond model.WaitCondition, now time.Time) verdict {
+	if _, ok := d.Annotations[annotationFinished]; ok {
+		return verdict{done: true}
+	}
+	desired := orOne(d.Spec.Replicas)
+	pods := s.deploymentPods(d)
+	r := rollout{
+		uid: d.UID, kind: "Deployment", desired: desired, pods: pods,
+		observed: d.Status.ObservedGeneration >= d.Generation,
+		complete: d.Status.UpdatedReplicas >= desired && d.Status.Replicas <= d.Status.UpdatedReplicas && d.Status.AvailableReplicas >= desired,
+		ready:    d.Status.ReadyReplicas,
+	}
+	if r.observed && desired > 0 && len(pods) >= int(desired) {
+		ended := 0
+		for _, pod := range pods {
+			if endedWell(pod, service) {
+				ended++
+			}
+		}
+		if ended == len(pods) {
+			return verdict{done: true, finished: true}
+		}
+	}
+	v := s.judgeRollout(r, service, cond, now)
+	for _, c := range d.Status.Conditions {
+		switch {
+		case v.done || !r.observed:
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			v.troubles = append(v.troubles, trouble{short: c.Reason, text: "its pods cannot be made: " + c.Message, grace: graceImage, hint: quotaHint()})
+		case c.Type == appsv1.DeploymentProgressing && c.Reason == "ProgressDeadlineExceeded" && len(v.troubles) == 0:
+			v.troubles = append(v.troubles, trouble{short: c.Reason, text: c.Message, grace: graceImage, hint: "`berth ps` and `berth events` say more"})
+		}
+	}
+	return v
+}
+
+func quotaHint() string {
+	return "a quota or policy of the namespace forbids it: kubectl get resourcequota,limitrange"
+}
+
+// endedWell reports whether the pod's own container has run once and ended
+// well, under a restart policy by which Docker would leave it at that.
+func endedWell(pod *corev1.Pod, service string) bool {
+	switch pod.Annotations[AnnotationRestart] {
+	case "no", "on-failure":
+	default:
+		return false
+	}
+	own := pod.Spec.Containers[ownContainer(pod, service)].Name
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.Name == own {
+			ended := lastEnd(c)
+			return ended != nil && ended.ExitCode == 0
+		}
+	}
+	return false
+}
+
+// rollout is what judging needs to know of a workload that keeps pods
+// running.
+type rollout struct {
+	uid      types.UID
+	kind     string
+	desired  int32
+	ready    int32
+	pods     []*corev1.Pod // of the newest definition
+	observed bool          // the controller has seen that definition
+	complete bool          // and has nothing left to do for it
+}
+
+func (s *snapshot) judgeRollout(r rollout, service string, cond model.WaitCondition, now time.Time) verdict {
+	if !r.observed {
+		return verdict{text: "waiting for the cluster to take notice"}
+	}
+	if r.desired == 0 && r.kind != "DaemonSet" {
+		return verdict{done: true}
+	}
+	running := 0
+	for _, pod := range r.pods {
+		if podStarted(pod) {
+			running++
+		}
+	}
+	v := verdict{}
+	switch cond {
+	case model.WaitStarted:
+		v.done = running >= int(r.desired)
+		v.text = fmt.Sprintf("%d/%d started", running, r.desired)
+	case model.WaitHealthy:
+		v.done = r.complete
+		v.text = fmt.Sprintf("%d/%d ready", min(r.ready, r.desired), r.desired)
+	default:
+		v.text = "waiting for it to end"
+	}
+	if v.done {
+		return v
+	}
+	v.text += s.podText(r.pods)
+	v.troubles = s.podTroubles(r.pods, service, now)
+	if len(v.troubles) == 0 && len(r.pods) < int(r.desired) {
+		if e := s.lastEvent(r.uid, "FailedCreate"); e != nil && r.kind != "Deployment" {
+			v.troubles = append(v.troubles, trouble{short: e.Reason, text: "its pods cannot be made: " + e.Message, grace: graceImage, hint: quotaHint()})
+		}
+	}
+	return v
+}
+
+// podText says what the first pod that is not ready is doing.
+func (s *snapshot) podText(pods []*corev1.Pod) string {
+	for _, pod := range pods {
+		if podReady(pod) {
+			continue
+		}
+		text := ": " + startingText(pod)
+		if message := s.probeMessage(pod); message != "" && pod.Status.Phase == corev1.PodRunning {
+			text += " (" + firstLine(message) + ")"
+		}
+		return text
+	}
+	return ""
+}
+
+func (s *snapshot) podTroubles(pods []*corev1.Pod, service string, now time.Time) []trouble {
+	var all []trouble
+	for _, pod := range pods {
+		for _, t := range []*trouble{podTrouble(pod, service), s.creating(pod), s.unhealthy(pod, service, now)} {
+			if t != nil {
+				all = append(all, *t)
+				break
+			}
+		}
+	}
+	return all
+}
+
+// podStarted reports whether every container of a pod runs or has run.
+func podStarted(pod *corev1.Pod) bool {
+	if len(pod.Status.ContainerStatuses) < len(pod.Spec.Containers) || len(pod.Spec.Containers) == 0 {
+		return false
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.State.Running == nil && lastEnd(c) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *snapshot) judgeJob(j *batchv1.Job, service string, cond model.WaitCondition, now time.Time) verdict {
+	if jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobSuccessCriteriaMet) != nil {
+		return verdict{done: true}
+	}
+	pods := s.jobPods(j)
+	if failed := jobCondition(j, batchv1.JobFailed); failed != nil {
+		return verdict{text: "failed", troubles: []trouble{jobTrouble(failed, pods, service)}}
+	}
+	if failed := jobCondition(j, batchv1.JobFailureTarget); failed != nil {
+		return verdict{text: "failed", troubles: []trouble{jobTrouble(failed, pods, service)}}
+	}
+	if j.Spec.Suspend != nil && *j.Spec.Suspend && cond != model.WaitCompleted {
+		return verdict{done: true}
+	}
+	wanted := min(orOne(j.Spec.Parallelism), orOne(j.Spec.Completions))
+	started, ready := 0, 0
+	for _, pod := range pods {
+		if podStarted(pod) {
+			started++
+		}
+		if podReady(pod) || pod.Status.Phase == corev1.PodSucceeded {
+			ready++
+		}
+	}
+	v := verdict{}
+	switch cond {
+	case model.WaitStarted:
+		v.done, v.text = started >= int(wanted), "starting"
+	case model.WaitHealthy:
+		v.done, v.text = ready >= int(wanted), "starting"
+	default:
+		v.text = "running"
+	}
+	if v.done {
+		return v
+	}
+	v.text += s.podText(pods)
+	for _, t := range s.podTroubles(pods, service, now) {
+		if t.short != "CrashLoopBackOff" && t.short != "unhealthy" { // the Job itself counts its attempts
+			v.troubles = append(v.troubles, t)
+		}
+	}
+	if e := s.lastEvent(j.UID, "FailedCreate"); e != nil && len(pods) == 0 {
+		v.troubles = append(v.troubles, trouble{short: e.Reason, text: "its pods cannot be made: " + e.Message, grace: graceImage, hint: quotaHint()})
+	}
+	return v
+}
+
+// jobTrouble describes a Job that has failed by the last of its pods.
+func jobTrouble(failed *batchv1.JobCondition, pods []*corev1.Pod, service string) trouble {
+	t := trouble{short: failed.Reason, text: "it failed: " + failed.Message}
+	for i := len(pods) - 1; i >= 0; i-- {
+		pod := pods[i]
+		own := pod.Spec.Containers[ownContainer(pod, service)].Name
+		for _, c := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+			ended := lastEnd(c)
+			if ended == nil || ended.ExitCode == 0 {
+				continue
+			}
+			t.pod, t.container, t.exit = pod.Name, c.Name, &ended.ExitCode
+			t.text = fmt.Sprintf("container %q of pod %q ended with exit code %d (%s)", c.Name, pod.Name, ended.ExitCode, ended.Reason)
+			if c.Name == own || ended.ExitCode != 0 {
+				return t
+			}
+		}
+	}
+	return t
+}

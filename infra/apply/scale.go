@@ -1,0 +1,282 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// stoppedSelector keeps the pods of a stopped DaemonSet from every node.
+const stoppedSelector = "berth.dev/stopped"
+
+// workloadKinds are the kinds that run a service's pods.
+func workloadKinds() []schema.GroupKind {
+	return []schema.GroupKind{
+		{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"},
+		{Group: "apps", Kind: "DaemonSet"}, {Group: "batch", Kind: "Job"},
+	}
+}
+
+// workloads returns the workloads of a service; none is an error.
+func (p *Project) workloads(ctx context.Context, service string) ([]*unstructured.Unstructured, error) {
+	kinds := workloadKinds()
+	found := make([][]*unstructured.Unstructured, len(kinds))
+	err := parallel(ctx, len(kinds), func(ctx context.Context, i int) error {
+		var err error
+		found[i], err = p.client.ListAny(ctx, kinds[i], p.namespace, model.LabelService+"="+service+","+LabelOneOff+"!=True")
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []*unstructured.Unstructured
+	for _, list := range found {
+		for _, w := range list {
+			if w.GetDeletionTimestamp() == nil {
+				all = append(all, w)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, problem.New(fmt.Sprintf("find service %q in namespace %q", service, p.namespace), nil,
+			"`berth ps --services` lists what runs; `berth up` starts the project")
+	}
+	return all, nil
+}
+
+// patch sends a merge patch to a workload.
+func (p *Project) patch(ctx context.Context, key model.ObjectKey, change map[string]any) error {
+	raw, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	if err := p.client.Patch(ctx, key, "", types.MergePatchType, raw); err != nil {
+		return problem.New(fmt.Sprintf("change %s %q", key.Kind, key.Name), err, "")
+	}
+	return nil
+}
+
+func replicasOf(w *unstructured.Unstructured) int64 {
+	n, found, _ := unstructured.NestedInt64(w.Object, "spec", "replicas")
+	if !found {
+		return 1
+	}
+	return n
+}
+
+// Scale sets how many pods a service has, until the project is applied again.
+func (p *Project) Scale(ctx context.Context, service string, replicas int) error {
+	workloads, err := p.workloads(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		key := keyOf(w)
+		switch key.Kind {
+		case "Deployment", "StatefulSet":
+			change := map[string]any{
+				"metadata": map[string]any{"annotations": map[string]any{annotationStopped: nil, annotationFinished: nil}},
+				"spec":     map[string]any{"replicas": replicas},
+			}
+			if err := p.patch(ctx, key, change); err != nil {
+				return err
+			}
+		case "DaemonSet":
+			return problem.New(fmt.Sprintf("scale service %q", service), nil, "it runs once on every node (deploy.mode: global), which cannot be scaled")
+		default:
+			return problem.New(fmt.Sprintf("scale service %q", service), nil, "it is a one-shot service, which cannot be scaled while it exists; set deploy.replicas and run `berth up`")
+		}
+	}
+	return nil
+}
+
+// Restart replaces every pod of a service without a change of its definition.
+// A Job runs again; what was stopped starts.
+func (p *Project) Restart(ctx context.Context, service string) error {
+	workloads, err := p.workloads(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		key := keyOf(w)
+		if key.Kind == "Job" {
+			if err := p.rerun(ctx, w); err != nil {
+				return err
+			}
+			continue
+		}
+		change := startChange(w)
+		if change == nil {
+			change = map[string]any{}
+		}
+		stamp := map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationRestarted: time.Now().UTC().Format(time.RFC3339Nano)}}}
+		merge(change, map[string]any{"spec": map[string]any{"template": stamp}})
+		if err := p.patch(ctx, key, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rerun makes a Job anew from itself.
+func (p *Project) rerun(ctx context.Context, job *unstructured.Unstructured) error {
+	fresh := job.DeepCopy()
+	delete(fresh.Object, "status")
+	meta := map[string]any{"name": job.GetName(), "namespace": job.GetNamespace()}
+	if l := job.GetLabels(); l != nil {
+		for _, key := range jobLabels() {
+			delete(l, key)
+		}
+		fresh.SetLabels(l)
+		meta["labels"] = fresh.Object["metadata"].(map[string]any)["labels"]
+	}
+	annotations := job.GetAnnotations()
+	delete(annotations, annotationStopped)
+	if len(annotations) > 0 {
+		fresh.SetAnnotations(annotations)
+		meta["annotations"] = fresh.Object["metadata"].(map[string]any)["annotations"]
+	}
+	fresh.Object["metadata"] = meta
+	unstructured.RemoveNestedField(fresh.Object, "spec", "selector")
+	unstructured.RemoveNestedField(fresh.Object, "spec", "suspend")
+	for _, key := range jobLabels() {
+		unstructured.RemoveNestedField(fresh.Object, "spec", "template", "metadata", "labels", key)
+	}
+	it := &item{key: keyOf(job), manifest: fresh, live: job}
+	return p.replace(ctx, it, fmt.Sprintf("run Job %q again", job.GetName()), "it runs again")
+}
+
+// jobLabels are what the API server adds to a Job and its pods.
+func jobLabels() []string {
+	return []string{"controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"}
+}
+
+// merge puts what from holds into into, map by map.
+func merge(into, from map[string]any) {
+	for key, value := range from {
+		a, aIsMap := into[key].(map[string]any)
+		b, bIsMap := value.(map[string]any)
+		if aIsMap && bIsMap {
+			merge(a, b)
+			continue
+		}
+		into[key] = value
+	}
+}
+
+// Stop ends the pods of a service and keeps everything else, its number of
+// pods included, for Start. What is stopped already stays so.
+func (p *Project) Stop(ctx context.Context, service string) error {
+	workloads, err := p.workloads(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		if change := stopChange(w); change != nil {
+			if err := p.patch(ctx, keyOf(w), change); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Start starts what Stop stopped. What runs already goes on.
+func (p *Project) Start(ctx context.Context, service string) error {
+	workloads, err := p.workloads(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		if change := startChange(w); change != nil {
+			if err := p.patch(ctx, keyOf(w), change); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func stopped(w *unstructured.Unstructured) bool {
+	_, ok := w.GetAnnotations()[annotationStopped]
+	return ok
+}
+
+// stopChange is the patch that stops a workload, nil when there is nothing to
+// stop.
+func stopChange(w *unstructured.Unstructured) map[string]any {
+	mark := func(was string, spec map[string]any) map[string]any {
+		return map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationStopped: was}}, "spec": spec}
+	}
+	switch w.GetKind() {
+	case "Deployment", "StatefulSet":
+		n := replicasOf(w)
+		if n == 0 {
+			return nil
+		}
+		return mark(strconv.FormatInt(n, 10), map[string]any{"replicas": 0})
+	case "DaemonSet":
+		if stopped(w) {
+			return nil
+		}
+		return mark("1", map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{stoppedSelector: "true"}}}})
+	default:
+		job, err := kube.As[batchv1.Job](w)
+		if err != nil || stopped(w) || job.Status.CompletionTime != nil {
+			return nil
+		}
+		return mark("1", map[string]any{"suspend": true})
+	}
+}
+
+// startChange is the patch that undoes stopChange, nil when the workload is
+// not stopped.
+func startChange(w *unstructured.Unstructured) map[string]any {
+	was, ok := w.GetAnnotations()[annotationStopped]
+	if !ok {
+		return nil
+	}
+	unmark := func(spec map[string]any) map[string]any {
+		return map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationStopped: nil, annotationFinished: nil}}, "spec": spec}
+	}
+	switch w.GetKind() {
+	case "Deployment", "StatefulSet":
+		n, err := strconv.Atoi(was)
+		if err != nil || replicasOf(w) != 0 {
+			return unmark(map[string]any{}) // scaled by hand since
+		}
+		return unmark(map[string]any{"replicas": n})
+	case "DaemonSet":
+		return unmark(map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{stoppedSelector: nil}}}})
+	default:
+		return unmark(map[string]any{"suspend": false})
+	}
+}
+
+// resume undoes Stop before a workload is applied again: apply alone would
+// leave what Stop added.
+func (p *Project) resume(ctx context.Context, it *item) error {
+	if it.live == nil || it.live.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	change := startChange(it.live)
+	if change == nil {
+		return nil
+	}
+	if err := p.patch(ctx, it.key, change); err != nil {
+		return err
+	}
+	it.live.SetResourceVersion("") // the patch was a change, whatever apply finds to do
+	return nil
+}
