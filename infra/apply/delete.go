@@ -14,9 +14,10 @@ import (
 )
 
 // Delete removes the project from the cluster and returns when its pods are
-// gone. Without volumes its persistent volumes stay, and the namespace and
-// the inventory with them; when nothing is left to keep, the namespace goes
-// too, if berth made it.
+// gone. Its persistent volumes stay, and the inventory that knows of them;
+// with volumes, they and the namespace go too. The namespace stays otherwise,
+// because a cluster takes at least five seconds to delete one, and if berth
+// did not make it.
 func (p *Project) Delete(ctx context.Context, volumes bool) (model.ChangeSet, error) {
 	task := progress.Start(p.sink, "remove "+p.title(), "deleting its objects")
 	changes, err := p.delete(ctx, volumes, task)
@@ -52,44 +53,45 @@ func (p *Project) delete(ctx context.Context, volumes bool, task *progress.Task)
 	if err != nil {
 		return changes, err
 	}
-	if err := p.endPods(ctx, task); err != nil {
-		return changes, err
-	}
-	claims, err := kube.List[corev1.PersistentVolumeClaim](ctx, p.client, p.namespace, "")
+	holder, err := p.deleteHolder(ctx, ns, volumes)
 	if err != nil {
 		return changes, err
 	}
-	if !volumes && len(claims) > 0 {
-		return changes, nil
+	if err := p.endPods(ctx, task); err != nil || holder == nil {
+		return changes, err
 	}
-	more, err := p.deleteNamespace(ctx, ns, task)
-	changes = append(changes, more...)
-	if err != nil {
+	changes = append(changes, model.Change{Key: *holder, Verb: model.Deleted})
+	err = until(ctx, func() (bool, error) {
+		_, err := p.client.GetAny(ctx, *holder)
+		if kube.IsNotFound(err) {
+			return true, nil
+		}
+		task.Update("waiting until " + holder.String() + " is gone")
+		return false, err
+	})
+	if err != nil || !volumes {
 		return changes, err
 	}
 	return changes, p.waitVolumes(ctx, task)
 }
 
-// deleteNamespace ends what holds the project: the namespace where berth made
-// it, else the inventory.
-func (p *Project) deleteNamespace(ctx context.Context, ns *corev1.Namespace, task *progress.Task) (model.ChangeSet, error) {
-	key := model.ObjectKey{Kind: "Namespace", Name: p.namespace}
-	if ns.Labels[model.LabelManagedBy] != model.ManagedBy {
-		key = p.inventoryKey()
+// deleteHolder starts the deletion of what holds the project together and
+// names it: the namespace, where berth made it and the volumes go too; the
+// inventory, when it has nothing more to tell; nil when neither may go.
+func (p *Project) deleteHolder(ctx context.Context, ns *corev1.Namespace, volumes bool) (*model.ObjectKey, error) {
+	key := p.inventoryKey()
+	if volumes && ns.Labels[model.LabelManagedBy] == model.ManagedBy {
+		key = model.ObjectKey{Kind: "Namespace", Name: p.namespace}
+	} else if !volumes {
+		claims, err := kube.List[corev1.PersistentVolumeClaim](ctx, p.client, p.namespace, labelPartOf+"="+p.setID())
+		if err != nil || len(claims) > 0 {
+			return nil, err
+		}
 	}
-	task.Update("deleting " + key.Kind + " " + key.Name)
 	if err := p.client.Delete(ctx, key, kube.DeleteOptions{}); err != nil {
 		return nil, problem.New(fmt.Sprintf("delete %s %q", key.Kind, key.Name), err, "")
 	}
-	err := until(ctx, func() (bool, error) {
-		_, err := p.client.GetAny(ctx, key)
-		if kube.IsNotFound(err) {
-			return true, nil
-		}
-		task.Update("waiting until " + key.Kind + " " + key.Name + " is gone")
-		return false, err
-	})
-	return model.ChangeSet{{Key: key, Verb: model.Deleted}}, err
+	return &key, nil
 }
 
 // podsLeft lists the project's pods that still exist.
