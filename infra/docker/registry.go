@@ -10,6 +10,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/pkg/jsonmessage"
@@ -98,8 +99,13 @@ func registryAuth(ref string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("credentials for %s in the Docker config: %w", host, err)
 	}
-	return registry.EncodeAuthConfig(registry.AuthConfig{
-		Username: auth.Username, Password: auth.Password, Auth: auth.Auth, ServerAddress: auth.ServerAddress,
-		IdentityToken: auth.IdentityToken, RegistryToken: auth.RegistryToken,
-	})
+	return registry.EncodeAuthConfig(registryConfig(auth))
+}
+
+// registryConfig is the API's form of the Docker config's credentials.
+func registryConfig(a types.AuthConfig) registry.AuthConfig {
+	return registry.AuthConfig{
+		Username: a.Username, Password: a.Password, Auth: a.Auth, ServerAddress: a.ServerAddress,
+		IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken,
+	}
 }

@@ -1,0 +1,242 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	bkclient "github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// Build builds one image in the engine, names it spec.Name and spec.Tags, and
+// gives it a content tag, which is the Ref of the facts it returns: the same
+// content has the same tag. Its progress is the task "build NAME".
+func (i *Images) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
+	task := progress.Start(sink, "build "+shortName(spec), "starting")
+	facts, err := i.build(ctx, labelled(spec), task, sink)
+	if err != nil {
+		return model.ImageFacts{}, task.End(err, "")
+	}
+	task.Done(facts.Ref)
+	return facts, nil
+}
+
+// shortName is how progress names a build: by its services, or by the image.
+func shortName(spec model.BuildSpec) string {
+	if len(spec.Services) > 0 {
+		return strings.Join(spec.Services, ", ")
+	}
+	return spec.Name
+}
+
+// labelled adds the labels by which berth knows its images again. A label that
+// the user sets wins.
+func labelled(spec model.BuildSpec) model.BuildSpec {
+	labels := map[string]string{model.LabelManagedBy: model.ManagedBy}
+	if spec.Project != "" {
+		labels[model.LabelProject] = spec.Project
+	}
+	if len(spec.Services) > 0 {
+		labels[model.LabelService] = spec.Services[0]
+	}
+	for k, v := range spec.Labels {
+		labels[k] = v
+	}
+	spec.Labels = labels
+	return spec
+}
+
+func (i *Images) build(ctx context.Context, spec model.BuildSpec, task *progress.Task, sink progress.Sink) (model.ImageFacts, error) {
+	client, worker, err := i.buildkit(ctx)
+	var id string
+	switch {
+	case errors.Is(err, errNoBuildKit):
+		i.sayClassic(sink)
+		id, err = i.buildClassic(ctx, spec, task)
+	case err != nil:
+		return model.ImageFacts{}, problem.New("reach the engine's BuildKit", err, "berth doctor")
+	default:
+		defer client.Close()
+		id, err = i.buildWith(ctx, client, worker, spec, task)
+	}
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	return i.tagged(ctx, spec.Name, id)
+}
+
+// tagged gives a new image its content tag and describes it.
+func (i *Images) tagged(ctx context.Context, name, id string) (model.ImageFacts, error) {
+	img, found, err := i.engine.InspectImage(ctx, id)
+	if err == nil && !found {
+		// The engine may know the result only by its name.
+		img, found, err = i.engine.InspectImage(ctx, name)
+	}
+	if err != nil {
+		return model.ImageFacts{}, err
+	}
+	if !found {
+		return model.ImageFacts{}, fmt.Errorf("the engine built image %q (%s) but does not have it", name, id)
+	}
+	ref := contentTag(name, img.Facts.ID)
+	if err := i.engine.TagImage(ctx, img.Facts.ID, ref); err != nil {
+		return model.ImageFacts{}, fmt.Errorf("tag image %q as %q: %w", name, ref, err)
+	}
+	img.Facts.Ref = ref
+	return img.Facts, nil
+}
+
+// buildWith builds with BuildKit and returns the image's ID.
+func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker *bkclient.WorkerInfo, spec model.BuildSpec, task *progress.Task) (string, error) {
+	opt, err := solveOpt(spec, worker.Labels)
+	if err != nil {
+		return "", err
+	}
+	if opt.Session, err = i.attachables(spec); err != nil {
+		return "", err
+	}
+	if opt.Exports, err = i.exporters(ctx, spec); err != nil {
+		return "", err
+	}
+	i.mu.Lock()
+	builtin := i.builtinSyntax
+	i.mu.Unlock()
+	if builtin {
+		useBuiltinSyntax(opt.FrontendAttrs)
+	}
+	response, s, err := solve(ctx, client, opt, task)
+	if err != nil && !builtin && lacksFrontend(err) {
+		task.Log("the image that `# syntax=` names cannot be had: using BuildKit's own Dockerfile frontend")
+		i.mu.Lock()
+		i.builtinSyntax = true
+		i.mu.Unlock()
+		useBuiltinSyntax(opt.FrontendAttrs)
+		// Exporters and sessions serve one solve each.
+		if opt.Exports, err = i.exporters(ctx, spec); err != nil {
+			return "", err
+		}
+		response, s, err = solve(ctx, client, opt, task)
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		return "", buildProblem(spec.Name, s, err)
+	}
+	id := response[exptypes.ExporterImageDigestKey]
+	if id == "" {
+		return "", fmt.Errorf("build image %q: BuildKit told no digest", spec.Name)
+	}
+	return id, i.rememberBuilt(id)
+}
+
+// solve runs one solve to its end, following its steps.
+func solve(ctx context.Context, client *bkclient.Client, opt bkclient.SolveOpt, task *progress.Task) (map[string]string, *steps, error) {
+	s := newSteps(task)
+	messages := make(chan *bkclient.SolveStatus)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		s.follow(messages)
+	}()
+	response, err := client.Solve(ctx, nil, opt, messages)
+	<-followed
+	if err != nil {
+		return nil, s, err
+	}
+	return response.ExporterResponse, s, nil
+}
+
+// useBuiltinSyntax keeps the frontend from following a `# syntax=` line.
+func useBuiltinSyntax(attrs map[string]string) { attrs["cmdline"] = frontend }
+
+// lacksFrontend reports whether a solve failed for want of the image that a
+// `# syntax=` line names.
+func lacksFrontend(err error) bool {
+	base := missingBase(err)
+	return strings.HasPrefix(base, "docker/dockerfile") || strings.HasPrefix(base, "docker/dockerfile-upstream")
+}
+
+// exporters says where the result goes: into the engine's image store and,
+// where the engine can do that in the same step and the last build of this
+// image is in the layout already, into the layout: then only what changed is
+// transferred.
+func (i *Images) exporters(ctx context.Context, spec model.BuildSpec) ([]bkclient.ExportEntry, error) {
+	names, err := fullNames(append([]string{spec.Name}, spec.Tags...))
+	if err != nil {
+		return nil, err
+	}
+	toEngine := bkclient.ExportEntry{Type: "moby", Attrs: map[string]string{"name": strings.Join(names, ",")}}
+	containerd, err := i.containerdStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !containerd {
+		return []bkclient.ExportEntry{toEngine}, nil
+	}
+	// Layers stay as they are: compressing them costs more than any pipe on
+	// this machine saves. OCI types make both exports the same manifest.
+	toEngine.Attrs["compression"] = "uncompressed"
+	toEngine.Attrs["oci-mediatypes"] = "true"
+	exports := []bkclient.ExportEntry{toEngine}
+	if last, ok := i.lastBuilt(ctx, spec); ok {
+		exports = append(exports, i.ociExport(hasLayer(last)))
+	}
+	return exports, nil
+}
+
+// lastBuilt is what the layout knows of the image that has spec's name now.
+func (i *Images) lastBuilt(ctx context.Context, spec model.BuildSpec) (layout.Image, bool) {
+	if len(spec.Platforms) > 1 {
+		return layout.Image{}, false
+	}
+	last, found, err := i.engine.InspectImage(ctx, spec.Name)
+	if err != nil || !found {
+		return layout.Image{}, false
+	}
+	return i.cache.GetImage(imageKey(last.Facts.ID, last.Platform()))
+}
+
+// hasLayer reports the layers of img. What is needed of them was transferred
+// when img was loaded.
+func hasLayer(img layout.Image) func(digest.Digest) bool {
+	return func(d digest.Digest) bool {
+		return slices.ContainsFunc(img.Manifest.Layers, func(l ocispec.Descriptor) bool { return l.Digest == d })
+	}
+}
+
+// rememberBuilt notes a result that went to the layout too.
+func (i *Images) rememberBuilt(id string) error {
+	img, err := i.fromLayout(digest.Digest(id))
+	if err != nil {
+		return nil // it went to the engine only, or is an index for several platforms
+	}
+	return i.cache.PutImage(imageKey(id, img.PlatformString()), img)
+}
+
+// fullNames is the full form of names, without repeats.
+func fullNames(names []string) ([]string, error) {
+	var full []string
+	seen := map[string]bool{}
+	for _, n := range names {
+		f, err := FullName(n)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[f] {
+			seen[f] = true
+			full = append(full, f)
+		}
+	}
+	return full, nil
+}

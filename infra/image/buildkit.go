@@ -1,0 +1,59 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	bkclient "github.com/moby/buildkit/client"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// errNoBuildKit says that the engine has no BuildKit.
+var errNoBuildKit = errors.New("the engine has no BuildKit")
+
+// buildkit connects to the engine's BuildKit as buildx does for the engine it
+// runs on. The caller closes the client.
+func (i *Images) buildkit(ctx context.Context) (*bkclient.Client, *bkclient.WorkerInfo, error) {
+	c, err := bkclient.New(ctx, "",
+		bkclient.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return i.engine.Dial(ctx, "/grpc", "h2c", nil)
+		}),
+		bkclient.WithSessionDialer(func(ctx context.Context, protocol string, header map[string][]string) (net.Conn, error) {
+			return i.engine.Dial(ctx, "/session", protocol, header)
+		}))
+	if err != nil {
+		return nil, nil, err
+	}
+	workers, err := c.ListWorkers(ctx)
+	if err == nil && len(workers) == 0 {
+		err = errNoBuildKit
+	}
+	if err != nil {
+		closeErr := c.Close()
+		if ctx.Err() == nil && noBuildKit(err) {
+			return nil, nil, fmt.Errorf("%w: %w", errNoBuildKit, errors.Join(err, closeErr))
+		}
+		return nil, nil, errors.Join(err, closeErr)
+	}
+	return c, workers[0], nil
+}
+
+// noBuildKit tells an engine without the endpoint (podman's, very old ones)
+// from one that does not answer.
+func noBuildKit(err error) bool {
+	if errors.Is(err, errNoBuildKit) || errdefs.IsNotFound(err) || errdefs.IsNotImplemented(err) {
+		return true
+	}
+	if code := status.Code(err); code == codes.Unimplemented {
+		return true
+	}
+	// A refused upgrade reaches us as gRPC's Unavailable with the answer's text.
+	text := err.Error()
+	return strings.Contains(text, "unable to upgrade to h2c") || strings.Contains(text, "page not found") ||
+		strings.Contains(text, "Not Found")
+}

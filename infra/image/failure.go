@@ -1,0 +1,74 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	solvererrors "github.com/moby/buildkit/solver/errdefs"
+
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// buildProblem explains why a build failed: the step, the lines of the
+// Dockerfile, and the step's last lines of output.
+func buildProblem(name string, s *steps, err error) error {
+	var text strings.Builder
+	if step := s.names[s.failed]; step != "" {
+		fmt.Fprintf(&text, "step %q\n", step)
+	}
+	text.WriteString(reason(err))
+	for _, source := range solvererrors.Sources(err) {
+		var lines strings.Builder
+		if source.Print(&lines) == nil && lines.Len() > 0 {
+			text.WriteString("\n" + strings.TrimRight(lines.String(), "\n"))
+		}
+	}
+	if out := s.output[s.failed]; len(out) > 0 {
+		text.WriteString("\nits output ends with:\n  " + strings.Join(out, "\n  "))
+	}
+	return problem.New(fmt.Sprintf("build image %q", name), &buildError{text.String(), err}, buildHint(err))
+}
+
+// A buildError prints as one text and keeps BuildKit's error chain.
+type buildError struct {
+	text string
+	err  error
+}
+
+func (e *buildError) Error() string { return e.text }
+func (e *buildError) Unwrap() error { return e.err }
+
+// wrapping are the prefixes that BuildKit's layers add and that tell nothing.
+var wrapping = regexp.MustCompile(`^(failed to solve: |rpc error: code = \w+ desc = |failed to solve with frontend [\w.]+: |failed to build LLB: |failed to compute cache key: )+`)
+
+// reason is an error's text without BuildKit's own layers in front.
+func reason(err error) string { return wrapping.ReplaceAllString(err.Error(), "") }
+
+// unresolved finds the image that a build needs and BuildKit cannot get.
+var unresolved = regexp.MustCompile(`failed to resolve source metadata for ([^\s:]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]+)?)`)
+
+// missingBase is the image that a build could not be given, or "".
+func missingBase(err error) string {
+	if m := unresolved.FindStringSubmatch(err.Error()); m != nil {
+		return familiar(m[1])
+	}
+	return ""
+}
+
+func buildHint(err error) string {
+	if base := missingBase(err); base != "" {
+		return fmt.Sprintf("bring image %q into the engine: `docker pull %s`, or `docker load -i FILE` where there is no registry; `berth offline build` makes stand-ins of common base images", base, base)
+	}
+	if errors.Is(err, errNoBuildKit) {
+		return "use Docker 20.10 or newer"
+	}
+	return ""
+}
+
+// familiar shortens docker.io/library/redis:7 to redis:7.
+func familiar(ref string) string {
+	ref = strings.TrimPrefix(ref, "docker.io/")
+	return strings.TrimPrefix(ref, "library/")
+}

@@ -1,0 +1,82 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/image/layout"
+)
+
+// Options are what the caller knows and this package does not.
+type Options struct {
+	CacheDir string              // where layers are kept; "" for berth/images in the user's cache folder
+	Getenv   func(string) string // variables that build secrets and ssh name; nil for the process's own
+}
+
+// DefaultCacheLimit bounds the layers kept on the host, in bytes. The variable
+// BERTH_IMAGE_CACHE_MB overrides it.
+const DefaultCacheLimit = 8 << 30
+
+// Images builds, fetches and loads images through one engine. It is safe for
+// concurrent use; the same work asked for twice at once is done once.
+type Images struct {
+	engine *docker.Client
+	cache  *layout.Store
+	limit  int64
+	getenv func(string) string
+
+	loads    flight[[]nodeResult] // by image ID, names and node
+	exports  flight[layout.Image] // by image ID
+	once     sync.Once            // guards store
+	store    bool                 // the engine keeps images in containerd
+	storeErr error
+
+	mu            sync.Mutex
+	builtinSyntax bool // the frontend image that `# syntax=` names cannot be had
+	saidClassic   bool
+}
+
+// New uses the images of an engine.
+func New(engine *docker.Client, opts Options) (*Images, error) {
+	if opts.Getenv == nil {
+		opts.Getenv = os.Getenv
+	}
+	dir := opts.CacheDir
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("find the user's cache folder: %w", err)
+		}
+		dir = filepath.Join(base, "berth", "images")
+	}
+	cache, err := layout.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	limit := int64(DefaultCacheLimit)
+	if mb, err := strconv.ParseInt(opts.Getenv("BERTH_IMAGE_CACHE_MB"), 10, 64); err == nil && mb >= 0 {
+		limit = mb << 20
+	}
+	return &Images{engine: engine, cache: cache, limit: limit, getenv: opts.Getenv}, nil
+}
+
+// containerdStore asks the engine, once, where it keeps images.
+func (i *Images) containerdStore(ctx context.Context) (bool, error) {
+	i.once.Do(func() { i.store, i.storeErr = i.engine.ContainerdStore(ctx) })
+	return i.store, i.storeErr
+}
+
+// tagPrefix begins the content tags that berth makes, and only those.
+const tagPrefix = "berth-"
+
+// contentTag names an image by its content: the same image, the same tag.
+func contentTag(name, id string) string {
+	_, encoded, _ := strings.Cut(id, ":")
+	return repository(name) + ":" + tagPrefix + encoded[:min(12, len(encoded))]
+}

@@ -1,0 +1,207 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-dev/berth/infra/docker"
+)
+
+// KindNode is a node that is a container of the engine, as kind's are. It
+// needs nothing in the node but what kind's own node images have: sh and ctr.
+type KindNode struct {
+	shell        shell
+	controlPlane bool
+}
+
+// NewNode returns the node whose container has the given name. Close it.
+func NewNode(engine *docker.Client, container string) *KindNode {
+	return &KindNode{shell: shell{engine: engine, container: container}}
+}
+
+// NodesOf returns the running nodes of the kind cluster called name, berth's
+// or not, from the labels kind puts on their containers, by name.
+func NodesOf(ctx context.Context, engine *docker.Client, cluster string) ([]*KindNode, error) {
+	containers, err := engine.Containers(ctx, "io.x-k8s.kind.cluster="+cluster)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []*KindNode
+	for _, c := range containers {
+		role := c.Labels["io.x-k8s.kind.role"]
+		if c.Running() && (role == "control-plane" || role == "worker") {
+			n := NewNode(engine, c.Name)
+			n.controlPlane = role == "control-plane"
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes, nil
+}
+
+// ControlPlane reports whether the node is of the control plane, which runs
+// the user's pods only where there is no worker.
+func (n *KindNode) ControlPlane() bool { return n.controlPlane }
+
+// ctr is containerd's client in the kubelet's namespace.
+const ctr = "ctr -n k8s.io "
+
+// Name is the name of the node and of its container.
+func (n *KindNode) Name() string { return n.shell.container }
+
+// Close ends the shell in the node.
+func (n *KindNode) Close() { n.shell.close() }
+
+const separator = "--berth--"
+
+// State asks for snapshots and records with one command.
+func (n *KindNode) State(ctx context.Context, names []string, d digest.Digest) (NodeState, error) {
+	var filters []string
+	for _, name := range names {
+		filters = append(filters, quote("name=="+strconv.Quote(name)))
+	}
+	if d != "" {
+		filters = append(filters, quote("target.digest=="+d.String()))
+	}
+	command := ctr + "snapshots ls && echo " + separator
+	if len(filters) > 0 {
+		command += " && " + ctr + "images ls " + strings.Join(filters, " ")
+	}
+	out, err := n.shell.run(ctx, command, 0, nil)
+	if err != nil {
+		return NodeState{}, fmt.Errorf("ask what images it has: %w", err)
+	}
+	snapshots, images, _ := strings.Cut(out, separator)
+	state := NodeState{Images: map[string]digest.Digest{}, Snapshots: parseSnapshots(snapshots)}
+	for _, i := range parseImages(images) {
+		state.Images[i.Name] = i.Target
+	}
+	return state, nil
+}
+
+// parseSnapshots reads `ctr snapshots ls`: KEY PARENT KIND, PARENT being empty
+// for the lowest layer.
+func parseSnapshots(text string) map[digest.Digest]bool {
+	found := map[digest.Digest]bool{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) >= 2 && f[len(f)-1] == "Committed" {
+			found[digest.Digest(f[0])] = true
+		}
+	}
+	return found
+}
+
+// parseImages reads `ctr images ls`: REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS.
+func parseImages(text string) []NodeImage {
+	var images []NodeImage
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[0] == "REF" {
+			continue
+		}
+		d, err := digest.Parse(f[2])
+		if err != nil {
+			continue // a warning among the lines
+		}
+		img := NodeImage{Name: f[0], Target: d, Labels: map[string]string{}}
+		for _, pair := range strings.Split(f[len(f)-1], ",") {
+			if key, value, ok := strings.Cut(pair, "="); ok {
+				img.Labels[key] = value
+			}
+		}
+		images = append(images, img)
+	}
+	return images
+}
+
+// Import never asks for all platforms, which fails on layers that are not
+// sent, nor for digest records, which would pin every old layer for ever.
+func (n *KindNode) Import(ctx context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error {
+	command := ctr + "images import --platform " + quote(platform)
+	for _, l := range labelArgs(labels) {
+		command += " --label " + quote(l)
+	}
+	_, err := n.shell.run(ctx, command+" -", size, archive)
+	return err
+}
+
+// Tag moves names that stand for something else.
+func (n *KindNode) Tag(ctx context.Context, source string, names []string, labels map[string]string) error {
+	command := ctr + "images tag --force " + quote(source)
+	for _, name := range names {
+		command += " " + quote(name)
+	}
+	for _, name := range names {
+		if args := labelArgs(labels); len(args) > 0 {
+			command += " && " + ctr + "images label " + quote(name)
+			for _, l := range args {
+				command += " " + quote(l)
+			}
+		}
+	}
+	_, err := n.shell.run(ctx, command, 0, nil)
+	return err
+}
+
+func labelArgs(labels map[string]string) []string {
+	var args []string
+	for k, v := range labels {
+		args = append(args, k+"="+v)
+	}
+	slices.Sort(args)
+	return args
+}
+
+// Images asks for records and containers with one command.
+func (n *KindNode) Images(ctx context.Context) ([]NodeImage, error) {
+	out, err := n.shell.run(ctx, ctr+"containers ls && echo "+separator+" && "+ctr+"images ls", 0, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask what images it has: %w", err)
+	}
+	containers, list, _ := strings.Cut(out, separator)
+	used := map[string]bool{} // names of images that containers were made from
+	for line := range strings.Lines(containers) {
+		if f := strings.Fields(line); len(f) >= 2 {
+			used[f[1]] = true // CONTAINER IMAGE RUNTIME
+		}
+	}
+	images := parseImages(list)
+	running := map[digest.Digest]bool{}
+	for _, i := range images {
+		if used[i.Name] {
+			running[i.Target] = true
+		}
+	}
+	for k := range images {
+		images[k].Running = running[images[k].Target]
+	}
+	return images, nil
+}
+
+// Remove waits until containerd has dropped what nothing uses any more.
+func (n *KindNode) Remove(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	command := ctr + "images rm"
+	for _, name := range names {
+		command += " " + quote(name)
+	}
+	_, err := n.shell.run(ctx, command, 0, nil)
+	return err
+}
+
+func parseUnix(text string) time.Time {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}

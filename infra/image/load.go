@@ -1,0 +1,173 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/containerd/platforms"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// A LoadRequest says what to load where. Refs are images of the engine,
+// Archived images that ReadArchive returned.
+type LoadRequest struct {
+	Refs     []string
+	Archived []layout.NamedImage
+	Nodes    []Node
+	Platform string // os/arch[/variant] of images for several; "" for the engine's own
+	Sink     progress.Sink
+}
+
+// A loadable is one image to load, wherever it comes from.
+type loadable struct {
+	title  string   // how the user calls it
+	names  []string // full names the nodes are to know it by
+	key    string   // of its content
+	labels map[string]string
+	// image describes the image and sees to it that the layout holds the
+	// layers with the given indices.
+	image func(ctx context.Context, layers map[int]bool) (layout.Image, error)
+	// known is the image when it was described before.
+	known *layout.Image
+	// diffIDs are its layers when they are known before the image is.
+	diffIDs []string
+}
+
+// Load brings images of the engine to nodes; see LoadAll.
+func (i *Images) Load(ctx context.Context, refs []string, nodes []Node, sink progress.Sink) ([]model.NodeLoad, error) {
+	return i.LoadAll(ctx, LoadRequest{Refs: refs, Nodes: nodes, Sink: sink})
+}
+
+// LoadAll brings every image to every node, sending only layers the node
+// lacks, all nodes at once. It returns one result per image and node, in the
+// order asked for, also beside an error: a node that fails does not stop the
+// others. Images that the engine does not hold are reported all together.
+func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, error) {
+	if len(r.Nodes) == 0 {
+		return nil, errors.New("there is no node to load images onto")
+	}
+	platform, err := i.loadPlatform(ctx, r.Platform)
+	if err != nil {
+		return nil, err
+	}
+	items, err := i.loadables(ctx, r, platform)
+	if err != nil {
+		return nil, err
+	}
+	results := make([][]model.NodeLoad, len(items))
+	inParallel(len(items), 4, func(n int) {
+		results[n] = i.loadOne(ctx, items[n], r.Nodes, platform, r.Sink)
+	})
+	all := slices.Concat(results...)
+	errs := []error{context.Cause(ctx)}
+	if ctx.Err() == nil {
+		errs = append(errs, i.cache.Prune(i.limit, time.Now()))
+		for _, l := range all {
+			if l.Err != nil {
+				errs = append(errs, loadProblem(l))
+			}
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error) {
+	if asked != "" {
+		p, err := platforms.Parse(asked)
+		if err != nil {
+			return "", fmt.Errorf("platform %q: %w", asked, err)
+		}
+		return platforms.Format(platforms.Normalize(p)), nil
+	}
+	arch, err := i.engine.Arch(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask the engine for its architecture: %w", err)
+	}
+	return "linux/" + arch, nil
+}
+
+// loadables looks every image up, and reports all that are missing.
+func (i *Images) loadables(ctx context.Context, r LoadRequest, platform string) ([]loadable, error) {
+	var items []loadable
+	var missing []string
+	for _, ref := range r.Refs {
+		img, found, err := i.engine.InspectImage(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			missing = append(missing, ref)
+			continue
+		}
+		item, err := i.fromEngine(ref, img, platform)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	if len(missing) > 0 {
+		return nil, missingImages(missing, nil)
+	}
+	for _, a := range r.Archived {
+		names, err := fullNames(a.Names)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) == 0 {
+			return nil, problem.New(fmt.Sprintf("image %s of the archive has no name", shortID(a.Digest().String())), nil,
+				"save it by name: `docker save NAME:TAG`")
+		}
+		items = append(items, loadable{
+			title: familiar(names[0]), names: names, key: a.Digest().String(), known: &a.Image,
+			image: func(context.Context, map[int]bool) (layout.Image, error) { return a.Image, nil },
+		})
+	}
+	return items, nil
+}
+
+func (i *Images) fromEngine(ref string, img docker.Image, platform string) (loadable, error) {
+	item := loadable{title: ref, key: imageKey(img.Facts.ID, platform), labels: nodeLabels(img.Facts.Labels)}
+	given := []string{ref}
+	if isID(ref) || len(img.Tags) > 0 && shortID(img.Facts.ID) == ref {
+		given = img.Tags
+	}
+	var err error
+	if item.names, err = fullNames(given); err != nil {
+		return item, err
+	}
+	if len(item.names) == 0 {
+		return item, problem.New(fmt.Sprintf("image %q has no name that pods could use", ref), nil,
+			fmt.Sprintf("docker tag %s NAME:TAG", shortID(img.Facts.ID)))
+	}
+	if known, ok := i.cache.GetImage(item.key); ok {
+		item.known = &known
+	}
+	if img.Platform() == platform {
+		item.diffIDs = img.DiffIDs
+	}
+	item.image = func(ctx context.Context, layers map[int]bool) (layout.Image, error) {
+		return i.export(ctx, want{img: img, platform: platform, layers: layers})
+	}
+	return item, nil
+}
+
+// nodeLabels mark, on the node, what berth built for a project: only that may
+// be pruned there.
+func nodeLabels(image map[string]string) map[string]string {
+	if image[model.LabelManagedBy] != model.ManagedBy || image[model.LabelProject] == "" {
+		return nil
+	}
+	return map[string]string{labelNodeProject: image[model.LabelProject], labelNodeLoaded: fmt.Sprint(time.Now().Unix())}
+}
+
+func loadProblem(l model.NodeLoad) error {
+	return problem.New(fmt.Sprintf("load image %q onto node %q", l.Image, l.Node), l.Err, loadHint(l.Err))
+}

@@ -1,0 +1,310 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// loadOne brings one image to all nodes.
+func (i *Images) loadOne(ctx context.Context, item loadable, nodes []Node, platform string, sink progress.Sink) []model.NodeLoad {
+	task := progress.Start(sink, "load "+item.title, "asking the nodes what they have")
+	job := &loadJob{images: i, item: item, platform: platform, task: task, start: time.Now()}
+	results := job.run(ctx, nodes)
+	var failed []error
+	for _, r := range results {
+		if r.Err != nil {
+			failed = append(failed, fmt.Errorf("node %q: %w", r.Node, r.Err))
+		}
+	}
+	_ = task.End(errors.Join(failed...), summary(results))
+	return results
+}
+
+// summary is the result of a load in one line.
+func summary(results []model.NodeLoad) string {
+	var bytes int64
+	count := map[model.LoadOutcome]int{}
+	for _, r := range results {
+		count[r.Outcome]++
+		bytes += r.Bytes
+	}
+	var parts []string
+	for _, o := range []model.LoadOutcome{model.LoadPresent, model.LoadRetagged, model.LoadSent} {
+		if count[o] > 0 {
+			parts = append(parts, fmt.Sprintf("%s on %d", o, count[o]))
+		}
+	}
+	text := strings.Join(parts, ", ") + " of " + plural(len(results), "node")
+	if bytes > 0 {
+		text += ", " + megabytes(bytes)
+	}
+	return text
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// A loadJob is the load of one image onto some nodes.
+type loadJob struct {
+	images   *Images
+	item     loadable
+	platform string
+	task     *progress.Task
+	start    time.Time
+
+	sent, total atomic.Int64 // bytes, over all nodes
+}
+
+// A nodeResult is what became of a load on one node, before it has a name.
+type nodeResult struct {
+	outcome model.LoadOutcome
+	layers  int
+	bytes   int64
+}
+
+func (j *loadJob) run(ctx context.Context, nodes []Node) []model.NodeLoad {
+	states := make([]NodeState, len(nodes))
+	results := make([]model.NodeLoad, len(nodes))
+	each(nodes, func(n int, node Node) {
+		results[n] = model.NodeLoad{Node: node.Name(), Image: j.item.title, Outcome: model.LoadFailed}
+		states[n], results[n].Err = j.state(ctx, node)
+	})
+	img, err := j.describe(ctx, states)
+	each(nodes, func(n int, node Node) {
+		r := &results[n]
+		if r.Err == nil {
+			r.Err = err
+		}
+		if r.Err == nil {
+			var got nodeResult
+			if got, r.Err = j.loadShared(ctx, node, states[n], img); r.Err == nil {
+				r.Outcome, r.Layers, r.Bytes = got.outcome, got.layers, got.bytes
+			}
+		}
+		r.AllLayers, r.Took = len(img.DiffIDs), time.Since(j.start)
+	})
+	return results
+}
+
+func each(nodes []Node, do func(n int, node Node)) {
+	inParallel(len(nodes), len(nodes), func(n int) { do(n, nodes[n]) })
+}
+
+func (j *loadJob) state(ctx context.Context, node Node) (NodeState, error) {
+	var d digest.Digest
+	if j.item.known != nil {
+		d = j.item.known.Digest()
+	}
+	return node.State(ctx, j.item.names, d)
+}
+
+// describe gets the image and the layers that at least one node lacks.
+func (j *loadJob) describe(ctx context.Context, states []NodeState) (layout.Image, error) {
+	diffIDs := j.item.diffIDs
+	if j.item.known != nil {
+		diffIDs = digestStrings(j.item.known.DiffIDs)
+	}
+	if diffIDs == nil {
+		img, err := j.item.image(ctx, nil)
+		if err != nil {
+			return layout.Image{}, err
+		}
+		diffIDs = digestStrings(img.DiffIDs)
+	}
+	chain := chainIDs(diffIDs)
+	lacking := map[int]bool{}
+	for _, s := range states {
+		if s.Snapshots == nil {
+			continue // the node did not answer
+		}
+		for n := range missingLayers(chain, s) {
+			lacking[n] = true
+		}
+	}
+	if len(lacking) > 0 {
+		j.task.Update(fmt.Sprintf("fetching %s from the engine", plural(len(lacking), "layer")))
+	}
+	return j.item.image(ctx, lacking)
+}
+
+// chainIDs of layers given by diff ID.
+func chainIDs(diffIDs []string) []digest.Digest {
+	img := layout.Image{}
+	for _, d := range diffIDs {
+		img.DiffIDs = append(img.DiffIDs, digest.Digest(d))
+	}
+	return img.ChainIDs()
+}
+
+// missingLayers are the indices of the layers that a node has not unpacked.
+func missingLayers(chain []digest.Digest, s NodeState) map[int]bool {
+	missing := map[int]bool{}
+	for n, id := range chain {
+		if !s.Snapshots[id] {
+			missing[n] = true
+		}
+	}
+	return missing
+}
+
+// loadShared lets loads of the same image onto the same node that run at the
+// same time share one.
+func (j *loadJob) loadShared(ctx context.Context, node Node, state NodeState, img layout.Image) (nodeResult, error) {
+	key := fmt.Sprint(img.Digest(), j.item.names, node.Name())
+	results, err := j.images.loads.do(ctx, key, func(ctx context.Context) ([]nodeResult, error) {
+		r, err := j.loadNode(ctx, node, state, img)
+		return []nodeResult{r}, err
+	})
+	if err != nil {
+		return nodeResult{}, err
+	}
+	return results[0], nil
+}
+
+// loadNode gives a node what it lacks and checks that it has the image then. A
+// node that refuses gets everything once.
+func (j *loadJob) loadNode(ctx context.Context, node Node, state NodeState, img layout.Image) (nodeResult, error) {
+	chain := img.ChainIDs()
+	missing := missingLayers(chain, state)
+	if len(missing) == 0 {
+		if done, r, err := j.rename(ctx, node, state, img); done || err != nil {
+			return r, err
+		}
+	}
+	r, err := j.send(ctx, node, img, missing)
+	if err == nil {
+		err = j.verify(ctx, node, img)
+	}
+	if err == nil || ctx.Err() != nil {
+		return r, err
+	}
+	j.task.Log(fmt.Sprintf("node %s: %s; sending all layers", node.Name(), firstLine(err)))
+	all := map[int]bool{}
+	for n := range chain {
+		all[n] = true
+	}
+	complete, retryErr := j.item.image(ctx, all)
+	if retryErr == nil {
+		r, retryErr = j.send(ctx, node, complete, all)
+	}
+	if retryErr == nil {
+		retryErr = j.verify(ctx, node, complete)
+	}
+	return r, retryErr
+}
+
+// rename deals with a node that has every layer: nothing to do, or a name to
+// set. done is false when the manifest itself must be sent.
+func (j *loadJob) rename(ctx context.Context, node Node, state NodeState, img layout.Image) (done bool, r nodeResult, err error) {
+	var lacking []string
+	for _, name := range j.item.names {
+		if state.Images[name] != img.Digest() {
+			lacking = append(lacking, name)
+		}
+	}
+	if len(lacking) == 0 {
+		return true, nodeResult{outcome: model.LoadPresent}, nil
+	}
+	for name, d := range state.Images {
+		if d != img.Digest() {
+			continue
+		}
+		if err := node.Tag(ctx, name, lacking, j.item.labels); err != nil {
+			return false, nodeResult{}, nil // it may have gone meanwhile: send it
+		}
+		return true, nodeResult{outcome: model.LoadRetagged}, j.verify(ctx, node, img)
+	}
+	return false, nodeResult{}, nil
+}
+
+// send imports the image with some of its layers.
+func (j *loadJob) send(ctx context.Context, node Node, img layout.Image, layers map[int]bool) (nodeResult, error) {
+	thin, err := layout.NewThin(img, j.item.names, layers)
+	if err != nil {
+		return nodeResult{}, err
+	}
+	j.total.Add(thin.Size())
+	r := nodeResult{outcome: model.LoadSent, layers: thin.Count(), bytes: thin.Size()}
+	if r.layers == 0 {
+		r.outcome = model.LoadRetagged
+	}
+	reader, writer := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		buffered := bufio.NewWriterSize(&countingWriter{writer, j}, 1<<20)
+		err := thin.Write(buffered, j.images.cache)
+		if err == nil {
+			err = buffered.Flush()
+		}
+		writer.CloseWithError(err)
+		written <- err
+	}()
+	err = node.Import(ctx, j.platform, j.item.labels, thin.Size(), reader)
+	_ = reader.Close()
+	writeErr := <-written
+	if err != nil && writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
+		err = writeErr // the node saw only that the archive ended early
+	}
+	return r, err
+}
+
+// A countingWriter reports how much of all archives was written.
+type countingWriter struct {
+	w io.Writer
+	j *loadJob
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.j.task.Progress(c.j.sent.Add(int64(n)), c.j.total.Load())
+	return n, err
+}
+
+// verify checks that the node has every name and every layer.
+func (j *loadJob) verify(ctx context.Context, node Node, img layout.Image) error {
+	state, err := node.State(ctx, j.item.names, "")
+	if err != nil {
+		return err
+	}
+	for _, name := range j.item.names {
+		if got := state.Images[name]; got != img.Digest() {
+			return fmt.Errorf("after the import the node has no image %q with digest %s", name, img.Digest())
+		}
+	}
+	if missing := missingLayers(img.ChainIDs(), state); len(missing) > 0 {
+		return fmt.Errorf("after the import the node lacks %d of %d layers", len(missing), len(img.DiffIDs))
+	}
+	return nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func loadHint(err error) string {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "no space left on device"):
+		return "docker system prune, then run the command again"
+	case strings.Contains(text, "no such container"), strings.Contains(text, "is not running"):
+		return "berth cluster start"
+	}
+	return ""
+}

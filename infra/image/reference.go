@@ -1,0 +1,39 @@
+package image
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// FullName is the name that nodes know an image by, and that the kubelet makes
+// of what a pod names: docker.io/library/redis:latest for redis.
+func FullName(ref string) (string, error) {
+	named, err := reference.ParseDockerRef(ref)
+	if err != nil {
+		return "", fmt.Errorf("image name %q: %w", ref, err)
+	}
+	return named.String(), nil
+}
+
+// repository is a name without its tag or digest.
+func repository(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	if at := strings.LastIndex(name, ":"); at > strings.LastIndex(name, "/") {
+		name = name[:at]
+	}
+	return name
+}
+
+// tagOf is the tag of a name, or "".
+func tagOf(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	if at := strings.LastIndex(name, ":"); at > strings.LastIndex(name, "/") {
+		return name[at+1:]
+	}
+	return ""
+}
+
+// isID reports whether a reference is an image ID rather than a name.
+func isID(ref string) bool { return strings.HasPrefix(ref, "sha256:") }

@@ -1,0 +1,181 @@
+package image
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/berth-dev/berth/infra/docker"
+)
+
+// A shell is one `docker exec` of sh in a container that carries out one
+// command after the other: starting an exec costs more than most commands do.
+// It starts when it is first used, and again after it broke.
+type shell struct {
+	engine    *docker.Client
+	container string
+
+	mu   sync.Mutex // one command at a time
+	live *liveShell
+}
+
+type liveShell struct {
+	process *docker.Process
+	out     *bufio.Reader
+	mark    string // begins the line that ends a command's output
+	cancel  context.CancelFunc
+	ended   chan struct{}
+}
+
+// maxOutput bounds the output of one command, in bytes.
+const maxOutput = 32 << 20
+
+// A commandError is a command that ended with another status than 0.
+type commandError struct {
+	status string
+	output string
+}
+
+func (e *commandError) Error() string {
+	return "exit status " + e.status + "\n" + strings.TrimSpace(e.output)
+}
+
+// run carries out a command line and returns its output, standard error
+// included. size bytes of in, if any, are the command's standard input.
+func (s *shell) run(ctx context.Context, command string, size int64, in io.Reader) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return "", context.Cause(ctx)
+	}
+	if s.live == nil {
+		live, err := s.start(ctx)
+		if err != nil {
+			return "", err
+		}
+		s.live = live
+	}
+	out, err := s.live.run(ctx, command, size, in)
+	var failed *commandError
+	if err != nil && !errors.As(err, &failed) {
+		s.live.stop() // its streams are in an unknown state
+		s.live = nil
+	}
+	return out, err
+}
+
+// close ends the shell.
+func (s *shell) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.stop()
+		s.live = nil
+	}
+}
+
+func (s *shell) start(ctx context.Context) (*liveShell, error) {
+	var token [8]byte
+	if _, err := rand.Read(token[:]); err != nil {
+		return nil, err
+	}
+	mark := "berth-" + hex.EncodeToString(token[:])
+	// A command may leave input unread when it fails: the rest must not be
+	// taken for commands, which is why run sends it through head and cat.
+	script := `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
+	// The shell outlives the command that started it.
+	shellCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	outReader, outWriter := io.Pipe()
+	p, err := s.engine.Start(shellCtx, s.container, []string{"sh", "-c", script}, docker.Streams{Stdin: true, Stdout: outWriter, Stderr: outWriter})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("start a shell in %q: %w", s.container, err)
+	}
+	live := &liveShell{
+		process: p, out: bufio.NewReaderSize(outReader, 64<<10), mark: mark, cancel: cancel, ended: make(chan struct{}),
+	}
+	go func() {
+		defer close(live.ended)
+		_, err := p.Wait(shellCtx)
+		if err == nil {
+			err = errors.New("the shell ended")
+		}
+		outWriter.CloseWithError(err)
+	}()
+	return live, nil
+}
+
+func (l *liveShell) stop() {
+	l.cancel()
+	<-l.ended
+}
+
+func (l *liveShell) run(ctx context.Context, command string, size int64, in io.Reader) (string, error) {
+	// A cancelled command takes its shell with it.
+	stop := context.AfterFunc(ctx, l.cancel)
+	defer stop()
+	line := "{ " + command + "; } </dev/null"
+	if in != nil {
+		line = fmt.Sprintf("head -c %d | { %s; s=$?; cat >/dev/null; (exit $s); }", size, command)
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- l.send(line, size, in) }()
+	out, status, err := l.receive()
+	if err != nil {
+		l.cancel() // so that sending ends too
+	}
+	sendErr := <-sent
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err := errors.Join(sendErr, err); err != nil {
+		return "", err
+	}
+	if status != "0" {
+		return out, &commandError{status, out}
+	}
+	return out, nil
+}
+
+func (l *liveShell) send(line string, size int64, in io.Reader) error {
+	if _, err := io.WriteString(l.process.Stdin, line+"\n"); err != nil {
+		return err
+	}
+	if in == nil {
+		return nil
+	}
+	n, err := io.Copy(l.process.Stdin, io.LimitReader(in, size))
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		l.cancel() // the command waits for bytes that do not come
+	}
+	return err
+}
+
+// receive reads a command's output to its end mark.
+func (l *liveShell) receive() (out, status string, err error) {
+	var text strings.Builder
+	for {
+		line, err := l.out.ReadString('\n')
+		if err != nil {
+			return "", "", err
+		}
+		if rest, ok := strings.CutPrefix(line, l.mark+" "); ok {
+			return strings.TrimSuffix(text.String(), "\n"), strings.TrimSpace(rest), nil
+		}
+		if text.WriteString(line); text.Len() > maxOutput {
+			return "", "", fmt.Errorf("a command's output is longer than %d MB", maxOutput>>20)
+		}
+	}
+}
+
+// quote makes a word of the shell's language of any text.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
