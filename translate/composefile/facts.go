@@ -14,7 +14,7 @@ const maxContent = 1 << 20
 
 // pathFacts looks at every host path that an active service mounts, and reads
 // the files that configs, secrets and single-file mounts name.
-func pathFacts(p *types.Project) map[string]translate.PathFacts {
+func (r *reader) pathFacts(p *types.Project) map[string]translate.PathFacts {
 	facts := map[string]translate.PathFacts{}
 	look := func(path string) {
 		if path == "" {

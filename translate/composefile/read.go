@@ -2,10 +2,9 @@ package composefile
 
 import (
 	"context"
-	"io"
+	"maps"
 	"slices"
 
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/berth-dev/berth/translate"
@@ -18,39 +17,87 @@ func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 	if err != nil {
 		return translate.Input{}, Source{}, err
 	}
-	name, err := projectName(o, sel, "")
+	r := &reader{
+		ctx: ctx, opts: o, home: home(sel.env), warnings: warnings,
+		files: map[string]bool{}, included: map[string]*node{}, warned: map[string]bool{},
+	}
+	for _, f := range slices.Concat(sel.looked, sel.envFiles) {
+		r.files[f] = true
+	}
+	project, err := r.project(sel)
 	if err != nil {
 		return translate.Input{}, Source{}, err
 	}
-	details := types.ConfigDetails{WorkingDir: sel.dir, Environment: sel.env}
-	for _, f := range sel.files {
-		file := types.ConfigFile{Filename: f}
-		if f == stdin {
-			if file.Content, err = io.ReadAll(o.Stdin); err != nil {
-				return translate.Input{}, Source{}, err
-			}
-		}
-		details.ConfigFiles = append(details.ConfigFiles, file)
-	}
-	project, err := loader.LoadWithContext(ctx, details, func(l *loader.Options) {
-		l.SetProjectName(name, false)
-		l.SkipConsistencyCheck = true
-		l.Profiles = sel.profiles
-	})
-	if err != nil {
-		return translate.Input{}, Source{}, err
-	}
-	project.ComposeFiles = sel.files
 	input := translate.Input{
 		Project:   project,
-		Positions: translate.Positions{},
-		Paths:     pathFacts(project),
+		Positions: r.places,
+		Paths:     r.pathFacts(project),
 		LeftOut:   project.DisabledServiceNames(),
 	}
-	source := Source{Dir: sel.dir, ComposeFiles: sel.files, Profiles: sel.profiles, Warnings: warnings}
-	source.Files = append(source.Files, sel.files...)
-	source.Files = append(source.Files, sel.envFiles...)
-	slices.Sort(source.Files)
-	source.Files = slices.Compact(source.Files)
-	return input, source, nil
+	if err := r.err(); err != nil {
+		return translate.Input{}, Source{}, err
+	}
+	input.Files = slices.Sorted(maps.Keys(r.files))
+	return input, Source{Dir: sel.dir, ComposeFiles: sel.files, Profiles: project.Profiles, Warnings: r.warnings}, nil
+}
+
+// project reads the files, merges them, and makes the typed project of them.
+// It stops after each stage that found errors: what a later stage would say
+// could be their consequence.
+func (r *reader) project(sel selection) (*types.Project, error) {
+	files := r.topFiles(sel)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	name, err := projectName(r.opts, sel, r.nameIn(files, sel.env))
+	if err != nil {
+		return nil, err
+	}
+	sel.env["COMPOSE_PROJECT_NAME"] = name
+	model := r.model(&scope{dir: directory{path: sel.dir, home: r.home}, env: sel.env, bases: map[string]*extfile{}}, files)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	if len(model.fields) == 0 {
+		return nil, &Error{Position: translate.Position{File: r.opts.display(sel.files[0])}, What: "the compose file is empty", Cure: "start with a line `services:`"}
+	}
+	r.validate(model, true)
+	r.checkAttributes(model, composeRules(), nil)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	r.places = positions(model)
+	project := r.decode(model, sel, name)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	r.enableServices(project)
+	r.checkConsistency(project)
+	r.resolveFiles(project)
+	return project, r.err()
+}
+
+// topFiles parses the files of the command line.
+func (r *reader) topFiles(sel selection) []file {
+	var files []file
+	for _, path := range sel.files {
+		files = append(files, file{path: path, docs: r.parse(path, translate.Position{})})
+	}
+	return files
+}
+
+// nameIn is the last project name that the files give, interpolated.
+func (r *reader) nameIn(files []file, env map[string]string) string {
+	name := ""
+	for _, f := range files {
+		for _, doc := range f.docs {
+			if n := doc.root.field("name"); n.text() != "" {
+				root := mapNode(n.pos)
+				root.fields["name"] = n.clone()
+				r.interpolate(root, env)
+				name = root.fields["name"].text()
+			}
+		}
+	}
+	return name
 }
