@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,11 +86,8 @@ func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts,
 	return p.reachable(ctx, slots)
 }
 
-// reconfigure tells a running gateway what is new, if anything is.
+// reconfigure tells a running gateway where its ports lead now.
 func (p *Publisher) reconfigure(ctx context.Context, g Gateway, want configFile) error {
-	if sameTargets(g.config, want.Config) && slices.Equal(g.slots, want.Slots) {
-		return nil
-	}
 	if err := p.writeConfig(ctx, g.id, want); err != nil {
 		return err
 	}
@@ -99,12 +95,6 @@ func (p *Publisher) reconfigure(ctx context.Context, g Gateway, want configFile)
 		return err
 	}
 	return p.ready(ctx, g.id, want.Generation)
-}
-
-func sameTargets(a, b proxy.Config) bool {
-	byListener := func(x, y proxy.Route) int { return strings.Compare(x.Protocol+x.Listen, y.Protocol+y.Listen) }
-	return slices.Equal(a.Nodes, b.Nodes) &&
-		slices.Equal(slices.SortedFunc(slices.Values(a.Routes), byListener), slices.SortedFunc(slices.Values(b.Routes), byListener))
 }
 
 func (p *Publisher) writeConfig(ctx context.Context, id string, c configFile) error {
@@ -124,29 +114,44 @@ func (p *Publisher) writeConfig(ctx context.Context, id string, c configFile) er
 	return p.engine.CopyTo(ctx, id, "/", &buf)
 }
 
-// ready waits until the forwarder says that this generation of its configuration is in force.
+// ready waits until the forwarder says that this generation of its
+// configuration is in force. When another berth has given it a newer one
+// meanwhile, that is a takenError.
 func (p *Publisher) ready(ctx context.Context, id, generation string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("it did not say so within 20 s"))
+	const what = "wait for the gateway to listen"
+	late := errors.New("it did not say so within 20 s")
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, late)
 	defer cancel()
 	log, err := p.engine.FollowLog(ctx, id, 20)
 	if err != nil {
-		return fmt.Errorf("wait for the gateway to listen: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer log.Close()
-	lines := json.NewDecoder(log)
-	for {
+	var last proxy.Status
+	for lines := json.NewDecoder(log); ; {
 		var s proxy.Status
 		switch err := lines.Decode(&s); {
 		case ctx.Err() != nil:
-			return fmt.Errorf("wait for the gateway to listen: %w", context.Cause(ctx))
+			return fmt.Errorf("%s: %w: %s", what, context.Cause(ctx), last.Error)
 		case err != nil:
-			return fmt.Errorf("wait for the gateway to listen: it has ended: %w", err)
+			return fmt.Errorf("%s: it has ended: %s", what, last.Error)
 		case s.Generation == generation && s.Ready:
 			return nil
-		case s.Generation == generation || s.Error != "":
-			return fmt.Errorf("wait for the gateway to listen: %s", s.Error)
+		case s.Generation == generation:
+			return fmt.Errorf("%s: %s", what, s.Error)
+		case s.Generation != "" && p.superseded(ctx, id, generation):
+			return &takenError{err: errors.New("another berth configures the gateway at the same time"), other: true}
+		case s.Error != "":
+			last = s
 		}
 	}
+}
+
+// superseded reports whether the gateway's configuration is another one by now.
+func (p *Publisher) superseded(ctx context.Context, id, generation string) bool {
+	var now configFile
+	raw, err := p.engine.ReadFile(ctx, id, configPath)
+	return err == nil && json.Unmarshal(raw, &now) == nil && now.Generation != generation
 }
 
 // reachable waits until the host's TCP ports are open, as far as this machine

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/berth-dev/berth/infra/agent"
-	"github.com/berth-dev/berth/infra/agent/proxy"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
@@ -41,7 +40,8 @@ type Gateway struct {
 	id     string
 	agent  string // hash of the binary it was made with
 	slots  []slot
-	config proxy.Config // in force; the zero value when it cannot be read
+	making bool // created and not started yet: another berth is at it, or was killed there
+	since  time.Time
 }
 
 // Publisher makes gateways on one engine.
@@ -96,6 +96,12 @@ func (p *Publisher) publish(ctx context.Context, spec Spec, task *progress.Task)
 		if err != nil {
 			return nil, err
 		}
+		if old != nil && old.making && attempt < attempts {
+			if err := p.letFinish(ctx, *old, task); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var had []slot
 		if old != nil {
 			had = old.slots
@@ -111,7 +117,7 @@ func (p *Publisher) publish(ctx context.Context, spec Spec, task *progress.Task)
 		var taken *takenError
 		if errors.As(err, &taken) && attempt < attempts {
 			switch {
-			case taken.name: // another berth made the gateway meanwhile
+			case taken.other: // another berth is at the same gateway
 				continue
 			case taken.slot != nil && taken.slot.chosen: // another program was faster
 				refused[taken.slot.listener()] = true
@@ -151,6 +157,29 @@ func (p *Publisher) bring(ctx context.Context, spec Spec, cluster clusterFacts, 
 	}
 	task.Update("starting the gateway")
 	return p.create(ctx, spec, cluster, slots, current)
+}
+
+// letFinish waits until another berth has started the gateway it is making, or
+// it has become plain that it was killed before it could.
+func (p *Publisher) letFinish(ctx context.Context, g Gateway, task *progress.Task) error {
+	task.Update("another berth is starting the gateway")
+	const enough = 10 * time.Second
+	ctx, cancel := context.WithDeadline(ctx, g.since.Add(enough))
+	defer cancel()
+	for {
+		now, err := p.find(ctx, g.Cluster, g.Project)
+		if err == nil && (now == nil || now.id != g.id || !now.making) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return p.remove(context.WithoutCancel(ctx), g)
+			}
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Remove ends the gateway of a project, if it has one. When it returns the host

@@ -223,11 +223,11 @@ func addresses(ports []model.PublishedPort) string {
 func gatewayOf(c docker.Container, file []byte) Gateway {
 	g := Gateway{
 		Project: c.Labels[model.LabelGateway], Cluster: c.Labels[model.LabelCluster], Name: c.Name,
-		Running: c.Running(), id: c.ID, agent: c.Labels[labelAgent],
+		Running: c.Running(), making: c.State == "created", since: c.Created, id: c.ID, agent: c.Labels[labelAgent],
 	}
 	var config configFile
 	if json.Unmarshal(file, &config) == nil && len(config.Slots) > 0 {
-		g.slots, g.config = config.Slots, config.Config
+		g.slots = config.Slots
 	} else if json.Unmarshal([]byte(c.Labels[labelSlots]), &g.slots) != nil {
 		g.slots = nil // not ours as we know it: made anew, as one without ports is
 	}

@@ -7,16 +7,16 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/berth-dev/berth/infra/problem"
 )
 
-// takenError is the engine's refusal because somebody else has what the
-// gateway asks for.
+// takenError says that somebody else has what the gateway asks for.
 type takenError struct {
-	err  error
-	name bool  // the container's name
-	slot *slot // the host port
+	err   error
+	other bool  // another berth is at the same gateway
+	slot  *slot // who has this host port
 }
 
 func (e *takenError) Error() string { return e.err.Error() }
@@ -26,13 +26,14 @@ func (e *takenError) Unwrap() error { return e.err }
 func asTaken(err error, slots []slot) error {
 	text := err.Error()
 	if strings.Contains(text, "is already in use by container") {
-		return &takenError{err: err, name: true}
+		return &takenError{err: err, other: true}
 	}
 	if !strings.Contains(text, "already allocated") && !strings.Contains(text, "address already in use") {
 		return err
 	}
 	for _, s := range slots { // the message names address and port
-		if strings.Contains(text, strings.TrimSuffix(s.listener(), "/"+s.Protocol)) {
+		_, after, found := strings.Cut(text, strings.TrimSuffix(s.listener(), "/"+s.Protocol))
+		if found && (after == "" || !unicode.IsDigit(rune(after[0]))) {
 			return &takenError{err: err, slot: &s}
 		}
 	}
