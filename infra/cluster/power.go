@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -178,13 +179,10 @@ func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) err
 	return nil
 }
 
-// labelClusterOf is on containers berth runs beside a cluster, such as
-// gateways: they serve nothing once it is gone.
-const labelClusterOf = "dev.berth.cluster"
-
-// clear removes every container of a cluster, until none is left.
+// clear removes every container of a cluster and of the gateways to it, until
+// none is left.
 func (m *Manager) clear(ctx context.Context, name string) error {
-	for _, label := range []string{labelClusterOf, labelCluster} {
+	for _, label := range []string{model.LabelCluster, labelCluster} {
 		for range 50 {
 			containers, err := m.engine.Containers(ctx, label+"="+name)
 			if err != nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker/docker/api/types/build"
 )
 
 // A Host is what is known of the machine the engine runs on.
@@ -17,11 +19,15 @@ type Host struct {
 	Rootless     bool
 	CgroupV1     bool
 	CPUs         int
-	Memory       int64 // bytes
-	FreeMemory   int64 // bytes that programs can still get; 0 where it is not known
-	SysResource  bool  // containers can get CAP_SYS_RESOURCE
-	StorageRoot  string
+	Memory       int64  // bytes
+	FreeMemory   int64  // bytes that programs can still get; 0 where it is not known
+	SysResource  bool   // containers can get CAP_SYS_RESOURCE
+	StorageRoot  string // where the engine keeps images and volumes, as it names it
 	Architecture string
+	Version      string // of the engine
+	API          string // version of the API both sides agreed on
+	BuildKit     bool   // the engine's default builder
+	Snapshotter  bool   // images are kept in containerd's store, as in current Docker
 }
 
 // HostFacts asks the engine and, where that is this machine, the kernel.
@@ -33,7 +39,16 @@ func (c *Client) HostFacts(ctx context.Context) (Host, error) {
 	h := Host{
 		EngineID: info.ID, Local: c.Local(), CgroupV1: info.CgroupVersion == "1", CPUs: info.NCPU, Memory: info.MemTotal,
 		SysResource: true, StorageRoot: info.DockerRootDir, Architecture: info.Architecture,
+		Version: info.ServerVersion, API: c.APIVersion(),
 		Rootless: slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=rootless") }),
+	}
+	ping, err := c.api.Ping(ctx)
+	if err != nil {
+		return Host{}, fmt.Errorf("ask the Docker Engine about its builder: %w", err)
+	}
+	h.BuildKit = ping.BuilderVersion == build.BuilderBuildKit
+	if h.Snapshotter, err = c.ContainerdStore(ctx); err != nil {
+		return Host{}, err
 	}
 	if !h.Local {
 		return h, nil

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package doctor
+
+import "errors"
+
+// FreeDisk is not known here: the engine runs in a virtual machine.
+func FreeDisk(string) (uint64, error) { return 0, errors.ErrUnsupported }
