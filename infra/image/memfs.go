@@ -3,9 +3,12 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 
 	"github.com/tonistiigi/fsutil"
 	fstypes "github.com/tonistiigi/fsutil/types"
@@ -18,9 +21,15 @@ type memFile struct {
 	data []byte
 }
 
-func (m memFile) Walk(_ context.Context, _ string, fn fs.WalkDirFunc) error {
+func (m memFile) Walk(_ context.Context, target string, fn fs.WalkDirFunc) error {
+	if rel := path.Clean("/" + filepath.ToSlash(target)); rel != "/" && rel != "/"+m.name {
+		return nil // fsutil's own folders too pass over what is not there
+	}
 	stat := &fstypes.Stat{Path: m.name, Mode: 0o644, Size: int64(len(m.data))}
-	return fn(m.name, &fsutil.DirEntryInfo{Stat: stat}, nil)
+	if err := fn(m.name, &fsutil.DirEntryInfo{Stat: stat}, nil); err != nil && !errors.Is(err, fs.SkipDir) && !errors.Is(err, fs.SkipAll) {
+		return err
+	}
+	return nil
 }
 
 func (m memFile) Open(name string) (io.ReadCloser, error) {
