@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +21,7 @@ func (p *Project) Observe(ctx context.Context) ([]model.ServiceState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.services(), nil
+	return s.services(time.Now()), nil
 }
 
 // snapshot reads the project's workloads and pods once.
@@ -47,7 +48,7 @@ func readInto[T any, P kube.Typed[T]](ctx context.Context, p *Project, selector 
 }
 
 // services describes every service that has a workload or a pod.
-func (s *snapshot) services() []model.ServiceState {
+func (s *snapshot) services(now time.Time) []model.ServiceState {
 	states := map[string]*model.ServiceState{}
 	add := func(o model.Object, kind string, desired, ready int32, complete bool) {
 		service := o.GetLabels()[model.LabelService]
@@ -83,7 +84,7 @@ func (s *snapshot) services() []model.ServiceState {
 			continue
 		}
 		if state := states[service]; state != nil {
-			state.Pods = append(state.Pods, podState(pod, service))
+			state.Pods = append(state.Pods, podState(pod, service, now))
 		}
 	}
 	list := make([]model.ServiceState, 0, len(states))
@@ -114,7 +115,7 @@ func ownContainer(pod *corev1.Pod, service string) int {
 	return 0
 }
 
-func podState(pod *corev1.Pod, service string) model.PodState {
+func podState(pod *corev1.Pod, service string, now time.Time) model.PodState {
 	state := model.PodState{
 		Name: pod.Name, Node: pod.Spec.NodeName, IP: pod.Status.PodIP, Phase: string(pod.Status.Phase),
 		Ready: podReady(pod), Created: pod.CreationTimestamp.Time,
@@ -132,8 +133,13 @@ func podState(pod *corev1.Pod, service string) model.PodState {
 		_, state.ContainerID, _ = strings.Cut(c.ContainerID, "://")
 		if ended := lastEnd(c); ended != nil {
 			state.ExitCode = &ended.ExitCode
+			state.Since = ended.FinishedAt.Time
+		}
+		if c.State.Running != nil {
+			state.Since = c.State.Running.StartedAt.Time
 		}
 	}
+	state.Health = health(pod, state.Container, now)
 	if pod.DeletionTimestamp != nil {
 		state.Phase = "Terminating"
 	}
@@ -143,6 +149,27 @@ func podState(pod *corev1.Pod, service string) model.PodState {
 		state.Reason = startingText(pod)
 	}
 	return state
+}
+
+// health is what Docker would call the state of a container's healthcheck.
+func health(pod *corev1.Pod, container string, now time.Time) string {
+	for _, spec := range pod.Spec.Containers {
+		if spec.Name != container || spec.ReadinessProbe == nil {
+			continue
+		}
+		for _, c := range pod.Status.ContainerStatuses {
+			switch {
+			case c.Name != container || c.State.Running == nil:
+			case c.Ready:
+				return "healthy"
+			case now.After(c.State.Running.StartedAt.Add(healthBudget(pod, spec.ReadinessProbe))):
+				return "unhealthy"
+			default:
+				return "starting"
+			}
+		}
+	}
+	return ""
 }
 
 // lastEnd is how a container ended the last time, nil when it never did.

@@ -199,8 +199,10 @@ type PodState struct {
 	Reason         string // why it does not run, in a few words; empty when it does
 	ExitCode       *int32 // of the last ended container
 	Created        time.Time
-	ContainerID    string // containerd id of the service's container, without scheme
-	Container      string // its name
+	Since          time.Time // when its container entered the state it is in; zero before it has one
+	Health         string    // starting, healthy or unhealthy; "" for a service without a healthcheck
+	ContainerID    string    // containerd id of the service's container, without scheme
+	Container      string    // its name
 }
 
 // PublishedPort is one host port that leads to a compose service.

@@ -1,0 +1,261 @@
+package apply
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// A scene is a cluster in which the service "web" is being rolled out: one
+// Deployment that wants one pod.
+type scene struct {
+	*snapshot
+	deployment *appsv1.Deployment
+	pod        *corev1.Pod
+}
+
+// dawn is when every scene begins.
+func dawn() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func newScene() *scene {
+	labels := map[string]string{model.LabelService: "web"}
+	owned := func(kind, name, uid string) []metav1.OwnerReference {
+		yes := true
+		return []metav1.OwnerReference{{Kind: kind, Name: name, UID: types.UID(uid), Controller: &yes}}
+	}
+	one := int32(1)
+	s := &scene{snapshot: newSnapshot()}
+	s.deployment = &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "d", Generation: 2, Labels: labels},
+		Spec: appsv1.DeploymentSpec{Replicas: &one}, Status: appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 1, UpdatedReplicas: 1}}
+	s.deployments.put(s.deployment)
+	for i, revision := range []string{"1", "2"} {
+		s.replicaSets.put(&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "web-" + revision, UID: types.UID(fmt.Sprint("rs", i+1)),
+			Labels: labels, Annotations: map[string]string{annotationRevision: revision}, OwnerReferences: owned("Deployment", "web", "d")}})
+	}
+	s.pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-2-x", UID: "p", Labels: labels, Annotations: map[string]string{}, OwnerReferences: owned("ReplicaSet", "web-2", "rs2")},
+		Spec:   corev1.PodSpec{NodeName: "worker", Containers: []corev1.Container{{Name: "web", Image: "web:1"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "web", Image: "web:1"}}}}
+	s.pods.put(s.pod)
+	return s
+}
+
+func (s *scene) container() *corev1.ContainerStatus { return &s.pod.Status.ContainerStatuses[0] }
+
+func (s *scene) running() {
+	s.container().State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(dawn())}
+}
+
+func (s *scene) waiting(reason, message string) {
+	s.pod.Status.Phase = corev1.PodPending
+	s.container().State.Waiting = &corev1.ContainerStateWaiting{Reason: reason, Message: message}
+}
+
+func (s *scene) crashed(code, restarts int32, reason string) {
+	s.container().State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+	s.container().LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason}
+	s.container().RestartCount = restarts
+}
+
+func (s *scene) event(about, reason, message string) {
+	s.putEvent(&corev1.Event{ObjectMeta: metav1.ObjectMeta{UID: types.UID(reason + message)}, InvolvedObject: corev1.ObjectReference{UID: types.UID(about)},
+		Reason: reason, Message: message, LastTimestamp: metav1.NewTime(dawn())})
+}
+
+func (s *scene) ready() {
+	s.running()
+	s.container().Ready = true
+	s.pod.Status.Conditions = append(s.pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
+	s.deployment.Status.ReadyReplicas, s.deployment.Status.AvailableReplicas = 1, 1
+}
+
+func (s *scene) probe(period, threshold int32) {
+	s.pod.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: period, FailureThreshold: threshold, TimeoutSeconds: 2}
+}
+
+func TestJudgingADeployment(t *testing.T) {
+	for name, c := range map[string]struct {
+		set   func(*scene)
+		cond  model.WaitCondition
+		after time.Duration // since dawn
+		done  bool
+		text  string // part of what is awaited
+		why   string // part of the first trouble's text
+		hint  string // part of its hint
+		grace time.Duration
+	}{
+		"ready":                   {set: (*scene).ready, cond: model.WaitHealthy, done: true},
+		"running, not ready":      {set: (*scene).running, cond: model.WaitHealthy, text: "0/1 ready: waiting for its healthcheck"},
+		"running is started":      {set: (*scene).running, cond: model.WaitStarted, done: true},
+		"a crash is a start":      {set: func(s *scene) { s.crashed(1, 1, "Error") }, cond: model.WaitStarted, done: true},
+		"controller is behind":    {set: func(s *scene) { s.ready(); s.deployment.Generation = 3 }, cond: model.WaitHealthy, text: "take notice"},
+		"an old pod still serves": {set: func(s *scene) { s.ready(); s.deployment.Status.Replicas = 2 }, cond: model.WaitHealthy, text: "1/1 ready"},
+		"scaled to nothing": {set: func(s *scene) {
+			s.deployment.Spec.Replicas = new(int32)
+			s.pods.drop(s.pod)
+			s.deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: 2}
+		}, cond: model.WaitHealthy, done: true},
+		"first crash may pass": {set: func(s *scene) { s.crashed(1, 1, "Error") }, cond: model.WaitHealthy, why: "exit code 1 (Error), started 2 times", grace: graceFirstCrash},
+		"crash loop":           {set: func(s *scene) { s.crashed(1, 2, "Error") }, cond: model.WaitHealthy, why: `container "web" of pod "web-2-x" crashes: exit code 1 (Error), started 3 times`},
+		"out of memory":        {set: func(s *scene) { s.crashed(137, 4, "OOMKilled") }, cond: model.WaitHealthy, why: "exit code 137 (OOMKilled)", hint: "mem_limit"},
+		"program missing":      {set: func(s *scene) { s.crashed(128, 4, "StartError") }, cond: model.WaitHealthy, why: "exit code 128", hint: "entrypoint"},
+		"a crash of the old revision does not count": {set: func(s *scene) {
+			old := s.pod.DeepCopy()
+			old.UID, old.Name, old.OwnerReferences[0].UID = "old", "web-1-y", "rs1"
+			old.Status.ContainerStatuses[0].State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+			old.Status.ContainerStatuses[0].RestartCount = 9
+			s.pods.put(old)
+			s.running()
+		}, cond: model.WaitHealthy, text: "0/1 ready"},
+		"image not on the node": {set: func(s *scene) { s.waiting("ErrImageNeverPull", "x") }, cond: model.WaitStarted, why: `image "web:1" is not on node "worker"`, hint: "berth up"},
+		"image cannot be pulled": {set: func(s *scene) { s.waiting("ImagePullBackOff", "no such host") }, cond: model.WaitHealthy,
+			why: `image "web:1" cannot be had on node "worker": no such host`, hint: "docker pull web:1"},
+		"first failed pull may pass": {set: func(s *scene) { s.waiting("ErrImagePull", "x") }, cond: model.WaitHealthy, why: "cannot be had", grace: graceImage},
+		"missing secret":             {set: func(s *scene) { s.waiting("CreateContainerConfigError", `secret "key" not found`) }, cond: model.WaitHealthy, why: `secret "key" not found`, hint: "secret", grace: graceConfig},
+		"unschedulable": {set: func(s *scene) {
+			s.pod.Status = corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+				Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available: 3 Insufficient memory."}}}
+			s.pod.Spec.NodeName = ""
+		}, cond: model.WaitHealthy, text: "waiting for a node", why: "no node can run pod", hint: "reservations", grace: graceSchedule},
+		"mount fails": {set: func(s *scene) {
+			s.waiting("ContainerCreating", "")
+			s.event("p", "FailedMount", `configmap "c" not found`)
+		}, cond: model.WaitHealthy, text: "creating its containers", why: `configmap "c" not found`, hint: "volumes", grace: graceMount},
+		"healthcheck may take its time": {set: func(s *scene) { s.running(); s.probe(5, 3) }, cond: model.WaitHealthy, after: 16 * time.Second, text: "healthcheck"},
+		"healthcheck exhausted": {set: func(s *scene) {
+			s.running()
+			s.probe(5, 3)
+			s.event("p", "Unhealthy", "Readiness probe failed: no database")
+		}, cond: model.WaitHealthy, after: 18 * time.Second, text: "no database", why: "still unhealthy 17s after its start: Readiness probe failed: no database", hint: "start_period"},
+		"start period is waited for": {set: func(s *scene) {
+			s.running()
+			s.probe(5, 3)
+			s.pod.Annotations[AnnotationStartPeriod] = "60"
+		}, cond: model.WaitHealthy, after: 70 * time.Second, text: "healthcheck"},
+		"quota": {set: func(s *scene) {
+			s.pods.drop(s.pod)
+			s.deployment.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: "exceeded quota: small"}}
+		}, cond: model.WaitHealthy, why: "its pods cannot be made: exceeded quota: small", hint: "quota", grace: graceImage},
+		"an end without error is success where Docker would not restart": {set: func(s *scene) {
+			s.pod.Annotations[AnnotationRestart] = "no"
+			s.container().State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 0}
+		}, cond: model.WaitHealthy, done: true},
+		"and a crash loop where it would": {set: func(s *scene) { s.pod.Annotations[AnnotationRestart] = "always"; s.crashed(0, 3, "Completed") }, cond: model.WaitHealthy, why: "exit code 0", hint: "restart: on-failure"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			c.set(s)
+			v := s.judge("web", c.cond, dawn().Add(c.after))
+			if v.done != c.done || !strings.Contains(v.text, c.text) {
+				t.Errorf("done %v, text %q; want %v, %q", v.done, v.text, c.done, c.text)
+			}
+			first := trouble{}
+			if len(v.troubles) > 0 {
+				first = v.troubles[0]
+			}
+			if (c.why == "") != (first.text == "") || !strings.Contains(first.text, c.why) || !strings.Contains(first.hint, c.hint) || first.grace != c.grace {
+				t.Errorf("trouble %q, hint %q, grace %s; want %q, %q, %s", first.text, first.hint, first.grace, c.why, c.hint, c.grace)
+			}
+		})
+	}
+}
+
+func TestJudgingAJob(t *testing.T) {
+	condition := func(kind batchv1.JobConditionType) func(*scene, *batchv1.Job) {
+		return func(_ *scene, j *batchv1.Job) {
+			j.Status.Conditions = []batchv1.JobCondition{{Type: kind, Status: corev1.ConditionTrue, Reason: "BackoffLimitExceeded", Message: "too many"}}
+		}
+	}
+	for name, c := range map[string]struct {
+		set  func(*scene, *batchv1.Job)
+		cond model.WaitCondition
+		done bool
+		why  string
+	}{
+		"complete":             {set: condition(batchv1.JobComplete), cond: model.WaitCompleted, done: true},
+		"complete is healthy":  {set: condition(batchv1.JobComplete), cond: model.WaitHealthy, done: true},
+		"running":              {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitCompleted},
+		"running is started":   {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitStarted, done: true},
+		"failed without a pod": {set: func(s *scene, j *batchv1.Job) { s.pods.drop(s.pod); condition(batchv1.JobFailed)(s, j) }, cond: model.WaitCompleted, why: "it failed: too many"},
+		"failed": {set: func(s *scene, j *batchv1.Job) {
+			condition(batchv1.JobFailed)(s, j)
+			s.container().State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 7, Reason: "Error"}
+		}, cond: model.WaitCompleted, why: `container "web" of pod "web-2-x" ended with exit code 7 (Error)`},
+		"it counts its crashes itself": {set: func(s *scene, _ *batchv1.Job) { s.crashed(1, 5, "Error") }, cond: model.WaitCompleted},
+		"image missing":                {set: func(s *scene, _ *batchv1.Job) { s.waiting("ErrImageNeverPull", "x") }, cond: model.WaitCompleted, why: "is not on node"},
+		"stopped":                      {set: func(s *scene, j *batchv1.Job) { yes := true; j.Spec.Suspend = &yes; s.pods.drop(s.pod) }, cond: model.WaitHealthy, done: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.deployments.drop(s.deployment)
+			j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "j", Labels: s.deployment.Labels}}
+			s.jobs.put(j)
+			s.pod.OwnerReferences[0].UID = "j"
+			c.set(s, j)
+			v := s.judge("web", c.cond, dawn())
+			first := trouble{}
+			if len(v.troubles) > 0 {
+				first = v.troubles[0]
+			}
+			if v.done != c.done || (c.why == "") != (first.text == "") || !strings.Contains(first.text, c.why) {
+				t.Errorf("done %v, trouble %q; want %v, %q", v.done, first.text, c.done, c.why)
+			}
+		})
+	}
+}
+
+func TestTroubleMustLastItsGrace(t *testing.T) {
+	seen := map[string]time.Time{}
+	slow := trouble{short: "slow", text: "slow", grace: 10 * time.Second}
+	steps := []struct {
+		at       time.Duration
+		troubles []trouble
+		ripe     bool
+	}{
+		{0, []trouble{slow}, false}, {9 * time.Second, []trouble{slow}, false},
+		{9500 * time.Millisecond, nil, false}, // it went away
+		{12 * time.Second, []trouble{slow}, false}, {22 * time.Second, []trouble{slow}, true},
+		{23 * time.Second, []trouble{{short: "now", text: "now"}, slow}, true},
+	}
+	for _, s := range steps {
+		if got := ripe(s.troubles, seen, dawn().Add(s.at)); (got != nil) != s.ripe {
+			t.Errorf("after %s: %v, want ripe %v", s.at, got, s.ripe)
+		}
+	}
+}
+
+func TestMissingServiceIsATrouble(t *testing.T) {
+	v := newSnapshot().judge("web", model.WaitHealthy, dawn())
+	if v.done || len(v.troubles) != 1 || v.troubles[0].grace != graceMissing {
+		t.Errorf("verdict %+v", v)
+	}
+}
+
+func TestCovers(t *testing.T) {
+	type m = map[string]any
+	type l = []any
+	for _, c := range []struct {
+		have, want any
+		ok         bool
+	}{
+		{m{"a": int64(1), "b": "x"}, m{"a": int64(1)}, true},
+		{m{"a": int64(2)}, m{"a": int64(1)}, false},
+		{m{}, m{"a": nil}, false},
+		{m{"a": l{m{"n": "x", "d": "default"}}}, m{"a": l{m{"n": "x"}}}, true},
+		{m{"a": l{m{"n": "x"}, m{"n": "y"}}}, m{"a": l{m{"n": "x"}}}, false},
+		{m{"a": "x"}, m{"a": m{}}, false},
+		{m{"a": true}, m{"a": true}, true},
+	} {
+		if got := covers(c.have, c.want); got != c.ok {
+			t.Errorf("covers(%v, %v) = %v", c.have, c.want, got)
+		}
+	}
+}
