@@ -1,0 +1,135 @@
+package translate
+
+import (
+	"encoding/json"
+	"sort"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// dependencies returns everything u waits for, sorted: depends_on, links,
+// volumes_from, and the owner of the pod or namespace it shares.
+func (t *translator) dependencies(u *unit) []Dependency {
+	byName := map[string]Dependency{}
+	for name, d := range u.svc.DependsOn {
+		condition := d.Condition
+		if condition == "" {
+			condition = types.ServiceConditionStarted
+		}
+		byName[name] = Dependency{Service: name, Condition: condition, Required: d.Required, Restart: d.Restart}
+	}
+	imply := func(name string, restart bool) {
+		if _, ok := byName[name]; !ok && name != "" && name != u.name {
+			byName[name] = Dependency{Service: name, Condition: types.ServiceConditionStarted, Required: true, Restart: restart}
+		}
+	}
+	for _, link := range u.svc.Links {
+		name, _, _ := strings.Cut(link, ":")
+		imply(name, true)
+	}
+	for _, from := range u.svc.VolumesFrom {
+		imply(volumesFromService(from), false)
+	}
+	for _, ref := range []string{u.svc.NetworkMode, u.svc.Ipc, u.svc.Pid} {
+		if name, ok := serviceRef(ref); ok {
+			imply(name, true)
+		}
+	}
+	imply(u.hints.SidecarOf, true)
+	var out []Dependency
+	for _, name := range sortedKeys(byName) {
+		if t.services[name] != nil || byName[name].Required {
+			out = append(out, byName[name])
+		}
+	}
+	return out
+}
+
+// rollWith adds to each pod template a hash of the templates of the services
+// it restarts with (depends_on.X.restart), so that it rolls when they do.
+// Hashes go from dependency to dependent; services in a circle are left out.
+func (t *translator) rollWith(pods map[*unit]*pod, deps map[*unit][]Dependency) {
+	hashes := map[*unit]string{}
+	var visit func(u *unit, above map[*unit]bool) string
+	visit = func(u *unit, above map[*unit]bool) string {
+		if h, done := hashes[u]; done || above[u] {
+			return h
+		}
+		above[u] = true
+		defer delete(above, u)
+		p := pods[u]
+		if p == nil {
+			return ""
+		}
+		var parts []string
+		for _, d := range deps[u] {
+			other := t.services[d.Service]
+			if !d.Restart || other == nil || other.host == u {
+				continue
+			}
+			if h := visit(other.host, above); h != "" {
+				parts = append(parts, d.Service, h)
+			}
+		}
+		if len(parts) > 0 {
+			if p.template.Annotations == nil {
+				p.template.Annotations = map[string]string{}
+			}
+			p.template.Annotations[annotationDependsOn] = hash(12, parts...)
+		}
+		hashes[u] = templateHash(p)
+		return hashes[u]
+	}
+	wanted := t.restartTargets(deps)
+	for _, u := range t.units {
+		if pods[u] != nil && wanted[u] {
+			visit(u, map[*unit]bool{})
+		}
+	}
+}
+
+// restartTargets are the units that take part in restart: true, on either end.
+func (t *translator) restartTargets(deps map[*unit][]Dependency) map[*unit]bool {
+	out := map[*unit]bool{}
+	for u, list := range deps {
+		for _, d := range list {
+			if d.Restart {
+				out[u] = true
+			}
+		}
+	}
+	return out
+}
+
+// templateHash is a hash of everything that makes pods roll.
+func templateHash(p *pod) string {
+	text, err := json.Marshal(p.template)
+	if err != nil {
+		return ""
+	}
+	return hash(12, string(text))
+}
+
+// hostDependencies gives the unit that owns a pod what its other containers
+// wait for too, for they start together.
+func (t *translator) hostDependencies(deps map[*unit][]Dependency) {
+	for _, u := range t.units {
+		for _, c := range u.carried {
+			for _, d := range deps[c] {
+				other := t.services[d.Service]
+				if d.Service == u.name || other != nil && other.host == u {
+					continue
+				}
+				known := false
+				for _, own := range deps[u] {
+					known = known || own.Service == d.Service
+				}
+				if !known {
+					deps[u] = append(deps[u], d)
+				}
+			}
+		}
+		sort.Slice(deps[u], func(i, j int) bool { return deps[u][i].Service < deps[u][j].Service })
+	}
+}

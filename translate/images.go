@@ -1,0 +1,134 @@
+package translate
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// images lists the images of the project, one entry for a reference, sorted.
+// A hook's image is one of them.
+func (t *translator) images() []Image {
+	byRef := map[string]*Image{}
+	add := func(ref, service, policy, platform string, build *types.BuildConfig) {
+		if ref == "" {
+			return
+		}
+		i := byRef[ref]
+		if i == nil {
+			i = &Image{Ref: ref, PullPolicy: policy, Platform: platform}
+			byRef[ref] = i
+		}
+		if i.Build == nil {
+			i.Build = build
+		}
+		if n := len(i.Services); n == 0 || i.Services[n-1] != service {
+			i.Services = append(i.Services, service)
+		}
+	}
+	for _, u := range t.units {
+		if u.svc.Provider != nil || u.hints.ServiceType == "ExternalName" {
+			continue
+		}
+		add(u.image, u.name, u.svc.PullPolicy, u.svc.Platform, u.svc.Build)
+		for i := range u.svc.PreStart {
+			hook := &u.svc.PreStart[i]
+			add(hookImage(u, hook), u.name, hook.PullPolicy, hook.Platform, nil)
+		}
+		for _, v := range u.svc.Volumes {
+			if v.Type == types.VolumeTypeImage {
+				add(v.Source, u.name, "", "", nil)
+			}
+		}
+	}
+	out := make([]Image, 0, len(byRef))
+	for _, ref := range sortedKeys(byRef) {
+		sort.Strings(byRef[ref].Services)
+		out = append(out, *byRef[ref])
+	}
+	return out
+}
+
+// hookImage is the image of a pre_start hook, the service's own by default.
+func hookImage(u *unit, hook *types.PreStartHook) string {
+	if hook.Image == "" {
+		return u.image
+	}
+	return hook.Image
+}
+
+// podImage is the reference that a container of the image uses: what was
+// loaded when that is known.
+func podImage(s scope) string {
+	if s.facts != nil && s.facts.Ref != "" {
+		return s.facts.Ref
+	}
+	return s.image
+}
+
+// pullPolicy is Kubernetes' pull policy. On an owned cluster images are pulled
+// by the engine and loaded into the nodes, so the kubelet must not try.
+func (t *translator) pullPolicy(s scope) corev1.PullPolicy {
+	policy := s.spec.PullPolicy
+	path := s.path + ".pull_policy"
+	switch policy {
+	case "", types.PullPolicyMissing, types.PullPolicyIfNotPresent:
+		return corev1.PullIfNotPresent
+	case types.PullPolicyNever:
+		return corev1.PullNever
+	}
+	if t.owned() {
+		t.report.exact(path, "the engine's copy is refreshed as asked and loaded into the nodes; the kubelet never pulls")
+		return corev1.PullIfNotPresent
+	}
+	switch policy {
+	case types.PullPolicyAlways:
+		return corev1.PullAlways
+	case types.PullPolicyBuild:
+		t.report.approximated(path, "the image is pulled if a node lacks it; building is no task of a manifest", "berth build and berth push before applying")
+		return corev1.PullIfNotPresent
+	}
+	t.report.approximated(path, "imagePullPolicy Always: the registry is asked at every start of a pod", "")
+	return corev1.PullAlways
+}
+
+// nodeSelector returns the node labels that `platform` asks for.
+func (t *translator) nodeSelector(u *unit) map[string]string {
+	if u.svc.Platform == "" {
+		return nil
+	}
+	parts := strings.Split(u.svc.Platform, "/")
+	selector := map[string]string{}
+	if len(parts) == 1 {
+		if parts[0] == "linux" || parts[0] == "windows" {
+			return map[string]string{"kubernetes.io/os": parts[0]}
+		}
+		parts = []string{"linux", parts[0]}
+	}
+	selector["kubernetes.io/os"], selector["kubernetes.io/arch"] = labelValue(parts[0]), labelValue(architecture(parts[1]))
+	done := "runs on " + parts[0] + "/" + architecture(parts[1]) + " nodes only"
+	if len(parts) > 2 {
+		t.report.approximated(u.path+".platform", done+fmt.Sprintf("; nodes do not say their variant, %q", parts[2]), "")
+	} else if t.owned() {
+		t.report.approximated(u.path+".platform", done, "berth doctor says which platforms the nodes have")
+	}
+	return selector
+}
+
+// architecture returns Kubernetes' name of an architecture.
+func architecture(name string) string {
+	switch name {
+	case "x86_64", "x86-64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	case "armhf", "armel":
+		return "arm"
+	case "i386":
+		return "386"
+	}
+	return name
+}

@@ -1,0 +1,242 @@
+package translate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+)
+
+// nginxAnnotation is the prefix of the annotations of class nginx, which both
+// controllers of berth understand.
+const nginxAnnotation = "nginx.ingress.kubernetes.io/"
+
+// route is one way through the Ingress to a unit.
+type route struct {
+	hosts       []string // sorted
+	paths       []string // sorted; "/" for everything
+	strip       bool     // the paths are taken off before the request is passed on
+	port        int
+	tls         string // name of the Secret, "" for none
+	annotations map[string]string
+}
+
+// httpPorts are ports that speak HTTP unless something says otherwise, the
+// likeliest first.
+var httpPorts = []int{
+	80, 8080, 3000, 8000, 5000, 8081, 8888, 9000, 4200, 5173, 4000, 3001, 8001, 8082, 8083, 8084, 8085, 8086, 8088, 8089, 8090, 8091, 8095, 8096, 8099, 8008, 8010, 8070, 8100,
+	81, 82, 88, 591, 1313, 1337, 1880, 2283, 2368, 3002, 3003, 3030, 3100, 3333, 4173, 4321, 4567, 5001, 5055, 5080, 5601, 5678, 6006, 6080, 6767, 6875, 7000, 7070, 7474, 7575, 7860, 7878,
+	8065, 8123, 8181, 8200, 8222, 8265, 8384, 8501, 8581, 8686, 8787, 8983, 8989, 9001, 9080, 9090, 9091, 9093, 9117, 9200, 9411, 9696, 10000, 13378, 15672, 16686, 19999, 25600, 32400,
+	443, 8443, 9443,
+}
+
+// routesOf decides which routes the Ingress has to u.
+func (t *translator) routesOf(u *unit) []route {
+	if t.target.Ingress == "none" || u.host.kind == none || u.host.kind == cronJob || u.svc.NetworkMode == "none" {
+		return nil
+	}
+	var out []route
+	if len(u.hints.Host) > 0 || u.hints.Port != nil || u.hints.Path != "" || u.hints.TLSSecret != "" {
+		if port := t.httpPort(u, true); port != 0 {
+			r := route{hosts: u.hints.Host, port: port, tls: u.hints.TLSSecret, annotations: t.backend(u, port)}
+			if u.hints.Path != "" {
+				r.paths = []string{u.hints.Path}
+			}
+			if len(r.hosts) == 0 {
+				r.hosts = []string{t.defaultHost(u)}
+			}
+			return []route{r.tidy()}
+		}
+		t.report.dropped(u.path+"."+extension, "no Ingress: no port of the service is known", "set x-berth.port")
+	}
+	out = append(out, t.labelledRoutes(u)...)
+	if len(out) == 0 || t.owned() {
+		if port := t.httpPort(u, false); port != 0 {
+			out = append(out, route{hosts: []string{t.defaultHost(u)}, port: port, annotations: t.backend(u, port)})
+		}
+	}
+	for i := range out {
+		out[i] = out[i].tidy()
+	}
+	return out
+}
+
+// tidy sorts hosts and paths and drops repetitions.
+func (r route) tidy() route {
+	r.hosts = union(r.hosts, nil)
+	r.paths = union(r.paths, nil)
+	if len(r.paths) == 0 {
+		r.paths = []string{"/"}
+	}
+	return r
+}
+
+// defaultHost is <service>.<project>.<domain>.
+func (t *translator) defaultHost(u *unit) string {
+	domain := t.target.IngressDomain
+	if domain == "" {
+		domain = "localhost"
+	}
+	return u.kube + "." + shorten(sanitize(t.project.Name), t.project.Name, maxLabel) + "." + domain
+}
+
+// httpPort picks the port of u that the Ingress leads to, 0 for none: one that
+// says it speaks HTTP, else the likeliest of the published ones. Asked for a
+// route that the user wants (wanted), it takes what there is.
+func (t *translator) httpPort(u *unit, wanted bool) int {
+	if u.hints.Port != nil {
+		return *u.hints.Port
+	}
+	candidates := u.ports.ready
+	if wanted && len(candidates) == 0 {
+		candidates = u.ports.known
+	}
+	best, bestRank := 0, len(httpPorts)+2
+	for _, p := range candidates {
+		if p.protocol != "tcp" {
+			continue
+		}
+		rank := slices.Index(httpPorts, p.number)
+		switch {
+		case speaksHTTP(p):
+			rank = -1
+		case rank < 0 && t.healthURL(u, p.number), rank < 0 && wanted:
+			rank = len(httpPorts)
+		case rank < 0:
+			continue
+		}
+		if rank < bestRank {
+			best, bestRank = p.number, rank
+		}
+	}
+	return best
+}
+
+// speaksHTTP reports whether a port's own name or protocol says HTTP.
+func speaksHTTP(p knownPort) bool {
+	switch strings.TrimPrefix(p.appProtocol, "kubernetes.io/") {
+	case "http", "https", "http2", "ws", "wss", "h2c", "grpc":
+		return true
+	}
+	return strings.Contains(p.name, "http") || p.name == "web"
+}
+
+// healthURL reports whether the health check of u asks the port by HTTP.
+func (t *translator) healthURL(u *unit, port int) bool {
+	h := u.svc.HealthCheck
+	if h == nil {
+		return false
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "0.0.0.0", u.name} {
+		url := fmt.Sprintf("://%s:%d", host, port)
+		for _, text := range h.Test {
+			if at := strings.Index(text, url); at >= 4 && strings.Contains(text[max(0, at-5):at], "http") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// backend returns the annotations that a port's own protocol asks for.
+func (t *translator) backend(u *unit, port int) map[string]string {
+	out := map[string]string{}
+	protocol := ""
+	for _, p := range u.ports.known {
+		if p.number == port && p.protocol == "tcp" {
+			protocol = strings.TrimPrefix(p.appProtocol, "kubernetes.io/")
+		}
+	}
+	switch {
+	case protocol == "https" || protocol == "wss" || protocol == "" && (port == 443 || port == 8443 || port == 9443):
+		out[nginxAnnotation+"backend-protocol"] = "HTTPS"
+	case protocol == "grpc" || protocol == "h2c":
+		out[nginxAnnotation+"backend-protocol"] = "GRPC"
+	}
+	if protocol == "ws" || protocol == "wss" {
+		out[nginxAnnotation+"proxy-read-timeout"] = "3600"
+		out[nginxAnnotation+"proxy-send-timeout"] = "3600"
+	}
+	return out
+}
+
+// ingresses returns the Ingress objects of u, one a route: annotations hold
+// for a whole object.
+func (t *translator) ingresses(u *unit) []Object {
+	var out []Object
+	for i, r := range u.routes {
+		name := u.kube
+		if i > 0 {
+			name = suffixed(u.kube, fmt.Sprintf("-route-%d", i+1), maxSubdomain)
+		}
+		in := &networkingv1.Ingress{TypeMeta: typeMeta("networking.k8s.io/v1", "Ingress"), ObjectMeta: t.meta(name, u)}
+		annotations := maps.Clone(r.annotations)
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		maps.Copy(annotations, in.Annotations)
+		backend := networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
+			Name: u.ready, Port: networkingv1.ServiceBackendPort{Number: int32(r.port)},
+		}}
+		var paths []networkingv1.HTTPIngressPath
+		for _, p := range r.paths {
+			kind := networkingv1.PathTypePrefix
+			if r.strip && p != "/" {
+				kind = networkingv1.PathTypeImplementationSpecific
+				p = strings.TrimSuffix(p, "/") + "(/|$)(.*)"
+				annotations[nginxAnnotation+"use-regex"] = "true"
+				annotations[nginxAnnotation+"rewrite-target"] = "/$2"
+			}
+			paths = append(paths, networkingv1.HTTPIngressPath{Path: p, PathType: &kind, Backend: backend})
+		}
+		in.Spec.IngressClassName = ptr("nginx")
+		for _, host := range r.hosts {
+			in.Spec.Rules = append(in.Spec.Rules, networkingv1.IngressRule{Host: host, IngressRuleValue: networkingv1.IngressRuleValue{
+				HTTP: &networkingv1.HTTPIngressRuleValue{Paths: paths},
+			}})
+		}
+		if r.tls != "" {
+			in.Spec.TLS = []networkingv1.IngressTLS{{Hosts: r.hosts, SecretName: r.tls}}
+		}
+		in.Annotations = nil
+		if len(annotations) > 0 {
+			in.Annotations = annotations
+		}
+		out = append(out, in)
+	}
+	return out
+}
+
+// urls returns where the Ingress of an owned cluster serves u.
+func (t *translator) urls(u *unit) []string {
+	if !t.owned() {
+		return nil
+	}
+	port := ""
+	if t.target.HTTPPort != 0 && t.target.HTTPPort != 80 {
+		port = fmt.Sprintf(":%d", t.target.HTTPPort)
+	}
+	var out []string
+	for _, r := range u.routes {
+		for _, host := range r.hosts {
+			if strings.HasPrefix(host, "*.") {
+				continue
+			}
+			for _, p := range r.paths {
+				if r.tls != "" {
+					out = append(out, "https://"+host+p)
+				} else {
+					out = append(out, "http://"+host+port+p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// routed reports whether the Ingress leads to a port of u.
+func (u *unit) routed(port int) bool {
+	return slices.ContainsFunc(u.routes, func(r route) bool { return r.port == port })
+}

@@ -1,0 +1,154 @@
+package translate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// kind is the Kubernetes kind of a workload.
+type kind string
+
+const (
+	deployment  kind = "Deployment"
+	statefulSet kind = "StatefulSet"
+	daemonSet   kind = "DaemonSet"
+	job         kind = "Job"
+	cronJob     kind = "CronJob"
+	none        kind = "" // no workload of its own
+)
+
+// oneShot reports whether pods of this kind end.
+func (k kind) oneShot() bool { return k == job || k == cronJob }
+
+// hintedKinds are the values of x-berth.kind.
+func hintedKinds(hint string) kind {
+	return map[string]kind{
+		"deployment": deployment, "statefulset": statefulSet, "daemonset": daemonSet, "job": job, "cronjob": cronJob,
+	}[hint]
+}
+
+// decideKinds decides what each unit becomes.
+func (t *translator) decideKinds() {
+	awaited := map[string]bool{} // services that another awaits as completed
+	for _, u := range t.units {
+		for name, d := range u.svc.DependsOn {
+			if d.Condition == types.ServiceConditionCompletedSuccessfully {
+				awaited[name] = true
+			}
+		}
+	}
+	for _, u := range t.units {
+		u.kind = t.kindOf(u, awaited[u.name] && u.job == nil)
+		if u.kind == cronJob || u.kind == statefulSet {
+			u.kube = shorten(u.kube, u.kube, maxCron)
+		}
+	}
+}
+
+// kindOf is the table of kinds, first match wins.
+func (t *translator) kindOf(u *unit, awaited bool) kind {
+	switch {
+	case u.host != u, u.svc.Provider != nil, u.hints.ServiceType == "ExternalName":
+		return none
+	case u.job != nil:
+		return cronJob
+	case u.hints.Kind != "":
+		return hintedKinds(u.hints.Kind)
+	case awaited:
+		return job
+	}
+	if d := u.svc.Deploy; d != nil {
+		switch d.Mode {
+		case "global":
+			return daemonSet
+		case "replicated-job", "global-job":
+			return job
+		}
+	}
+	if policy, _, explicit := restartPolicy(u.svc); explicit && !serves(u.svc) {
+		if policy == types.RestartPolicyNo || policy == types.RestartPolicyOnFailure {
+			return job
+		}
+	}
+	return deployment
+}
+
+// serves reports whether a service shows that it stays up to answer others.
+func serves(svc *types.ServiceConfig) bool {
+	if len(svc.Ports) > 0 || len(svc.Expose) > 0 {
+		return true
+	}
+	h := svc.HealthCheck
+	return h != nil && !h.Disable && len(h.Test) > 0 && h.Test[0] != "NONE"
+}
+
+// restartPolicy returns compose's restart policy, the number of attempts that
+// on-failure allows (-1 when unlimited), and whether the service says so.
+// deploy.restart_policy wins over restart, as in docker compose.
+func restartPolicy(svc *types.ServiceConfig) (policy string, attempts int, explicit bool) {
+	attempts = -1
+	if d := svc.Deploy; d != nil && d.RestartPolicy != nil {
+		if n := d.RestartPolicy.MaxAttempts; n != nil {
+			attempts = int(min(*n, 1<<30))
+		}
+		switch d.RestartPolicy.Condition {
+		case "none", "no":
+			return types.RestartPolicyNo, attempts, true
+		case "on-failure":
+			return types.RestartPolicyOnFailure, attempts, true
+		}
+		return types.RestartPolicyAlways, attempts, true
+	}
+	name, count, counted := strings.Cut(svc.Restart, ":")
+	if counted {
+		if n, err := strconv.Atoi(count); err == nil && n >= 0 {
+			attempts = n
+		}
+	}
+	if name == "" {
+		return types.RestartPolicyNo, attempts, false
+	}
+	return name, attempts, true
+}
+
+// reportRestart says what became of the restart policy.
+func (t *translator) reportRestart(u *unit) {
+	policy, attempts, explicit := restartPolicy(u.svc)
+	path := u.path + ".restart"
+	if u.svc.Deploy != nil && u.svc.Deploy.RestartPolicy != nil {
+		path = u.path + ".deploy.restart_policy.condition"
+	}
+	if !explicit {
+		return
+	}
+	limit := ""
+	if attempts >= 0 {
+		limit = fmt.Sprintf(", at most %d times", attempts)
+	}
+	switch {
+	case u.kind == none:
+		if u.host != u && u.host.kind != none {
+			t.report.approximated(path, "the pod of "+u.host.name+" decides when its containers start again", "")
+		}
+	case u.kind.oneShot() && policy == types.RestartPolicyNo:
+		t.report.exact(path, "a "+string(u.kind)+" whose pod runs once")
+	case u.kind.oneShot() && policy == types.RestartPolicyOnFailure:
+		t.report.exact(path, "a "+string(u.kind)+" that runs again after a failure"+limit)
+	case u.kind.oneShot():
+		t.report.approximated(path, fmt.Sprintf("a %s, which ends after its success; %s would start it again", u.kind, policy),
+			"remove restart, or do not await the service as completed")
+	case policy == types.RestartPolicyNo:
+		t.report.approximated(path, "a "+string(u.kind)+", which starts its containers again when they end; it serves a port, so it is not expected to end",
+			"set x-berth.kind: job if it ends by itself")
+	case policy == types.RestartPolicyOnFailure && attempts >= 0:
+		t.report.approximated(path, "a "+string(u.kind)+" starts its containers again without a limit",
+			"set x-berth.kind: job if the number of attempts matters")
+	case policy == types.RestartPolicyOnFailure:
+		t.report.approximated(path, "a "+string(u.kind)+" starts its containers again also after exit 0", "set x-berth.kind: job if it ends by itself")
+	default:
+		t.report.exact(path, "a "+string(u.kind)+", which starts its containers again")
+	}
+}

@@ -1,0 +1,87 @@
+package translate
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+)
+
+// podLabels returns the labels of the pods of u: berth's, the networks', and
+// compose's own where Kubernetes takes them.
+func (t *translator) podLabels(u *unit, groups map[string]string) map[string]string {
+	labels := t.labels(u)
+	maps.Copy(labels, t.networkLabels(u))
+	maps.Copy(labels, groups)
+	for name, value := range u.svc.Labels {
+		if _, ours := labels[name]; !ours && isQualifiedName(name) && isLabelValue(value) {
+			labels[name] = value
+		}
+	}
+	return labels
+}
+
+// podAnnotations returns compose's labels and annotations as annotations.
+func (t *translator) podAnnotations(u *unit) map[string]string {
+	out := map[string]string{}
+	foreignKeys(out, u.svc.Labels, nil)
+	foreignKeys(out, u.svc.Annotations, nil)
+	if u.kube != u.name {
+		out[annotationName] = u.name
+	}
+	return out
+}
+
+// foreignKeys adds the labels of a compose file to annotations: as they are
+// where Kubernetes allows the key, else together as JSON. What is in kept with
+// the same value is left out.
+func foreignKeys(annotations map[string]string, labels map[string]string, kept map[string]string) {
+	odd := map[string]string{}
+	for name, value := range labels {
+		if v, ok := kept[name]; ok && v == value {
+			continue
+		}
+		if isQualifiedName(name) {
+			annotations[name] = value
+		} else {
+			odd[name] = value
+		}
+	}
+	if len(odd) == 0 {
+		return
+	}
+	if before, ok := annotations[annotationLabels]; ok {
+		was := map[string]string{}
+		if json.Unmarshal([]byte(before), &was) == nil {
+			for name, value := range was {
+				if _, ok := odd[name]; !ok {
+					odd[name] = value
+				}
+			}
+		}
+	}
+	if text, err := json.Marshal(odd); err == nil {
+		annotations[annotationLabels] = string(text)
+	}
+}
+
+// mergedLabels returns the labels of both, those of more winning.
+func mergedLabels(labels, more map[string]string) map[string]string {
+	out := maps.Clone(labels)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, more)
+	return out
+}
+
+// reportLabels says which labels could be none in Kubernetes.
+func (t *translator) reportLabels(path string, labels map[string]string) {
+	for _, name := range sortedKeys(labels) {
+		switch {
+		case !isQualifiedName(name):
+			t.report.approximated(path, fmt.Sprintf("%q is no key of Kubernetes; it is kept in the annotation %s", name, annotationLabels), "")
+		case !isLabelValue(labels[name]):
+			t.report.approximated(path, fmt.Sprintf("the value of %q is no label's value; it is kept as an annotation", name), "")
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package translate
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// lifecycle translates post_start, pre_stop and stop_signal.
+func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
+	l := &corev1.Lifecycle{}
+	if command := t.hookCommand(u.path+".post_start", u.svc.PostStart); command != nil {
+		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
+	}
+	stop := t.hookCommand(u.path+".pre_stop", u.svc.PreStop)
+	if signal := signalName(s.spec.StopSignal); s.spec.StopSignal != "" && signal != "SIGTERM" {
+		path := u.path + ".stop_signal"
+		switch {
+		case signal == "":
+			t.report.dropped(path, fmt.Sprintf("%q is no signal", s.spec.StopSignal), "")
+		case t.owned():
+			l.StopSignal = ptr(corev1.Signal(signal))
+		default:
+			stop = sendSignal(stop, strings.TrimPrefix(signal, "SIG"))
+			t.report.approximated(path, "a shell of the image sends the signal before the pod stops", "the image needs /bin/sh and kill")
+		}
+	}
+	if stop != nil {
+		l.PreStop = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: stop}}
+	}
+	if *l == (corev1.Lifecycle{}) {
+		return nil
+	}
+	return l
+}
+
+// sendSignal returns a command that runs stop, sends the signal to the first
+// process and waits for its end, for the kubelet sends SIGTERM afterwards.
+func sendSignal(stop []string, signal string) []string {
+	script := "kill -s " + signal + " 1; while kill -0 1 2>/dev/null; do sleep 0.1; done"
+	if stop != nil {
+		script = quoteAll(stop) + "; " + script
+	}
+	return []string{"/bin/sh", "-c", script}
+}
+
+// signalName returns the name of a signal with its SIG, "" for none. Kubernetes
+// knows signals by name only.
+func signalName(s string) string {
+	name := strings.ToUpper(strings.TrimSpace(s))
+	byNumber := map[string]string{"1": "HUP", "2": "INT", "3": "QUIT", "4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS", "8": "FPE", "9": "KILL", "10": "USR1", "12": "USR2", "13": "PIPE", "14": "ALRM", "15": "TERM", "28": "WINCH", "37": "RTMIN+3"}
+	if n, ok := byNumber[name]; ok {
+		name = n
+	}
+	name = strings.TrimPrefix(name, "SIG")
+	if knownSignals[name] || realTimeSignal(name) {
+		return "SIG" + name
+	}
+	return ""
+}
+
+// realTimeSignal reports whether name is RTMIN, RTMIN+1..15, RTMAX-14..1 or RTMAX.
+func realTimeSignal(name string) bool {
+	if name == "RTMIN" || name == "RTMAX" {
+		return true
+	}
+	if n, ok := strings.CutPrefix(name, "RTMIN+"); ok {
+		i, ok := parseUint(n)
+		return ok && i >= 1 && i <= 15
+	}
+	if n, ok := strings.CutPrefix(name, "RTMAX-"); ok {
+		i, ok := parseUint(n)
+		return ok && i >= 1 && i <= 14
+	}
+	return false
+}
+
+var knownSignals = func() map[string]bool {
+	m := map[string]bool{}
+	for _, s := range strings.Fields("ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ") {
+		m[s] = true
+	}
+	return m
+}()
+
+// hookCommand returns the command of a list of hooks, nil for none. One plain
+// hook runs as it is; more, or one with a directory or variables, need the
+// image's shell.
+func (t *translator) hookCommand(path string, hooks []types.ServiceHook) []string {
+	var scripts []string
+	shell := len(hooks) > 1
+	for i, h := range hooks {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if len(h.Command) == 0 {
+			t.report.dropped(at, "has no command", "")
+			continue
+		}
+		if h.User != "" {
+			t.report.dropped(at+".user", "the hook runs as the container's user", "")
+		}
+		if h.Privileged {
+			t.report.dropped(at+".privileged", "the hook has the container's rights", "")
+		}
+		script := quoteAll(h.Command)
+		if env := exports(h.Environment); env != "" {
+			script, shell = env+script, true
+		}
+		if h.WorkingDir != "" {
+			script, shell = "cd "+quote(h.WorkingDir)+" && "+script, true
+		}
+		scripts = append(scripts, script)
+	}
+	switch {
+	case len(scripts) == 0:
+		return nil
+	case !shell:
+		return hooks[0].Command
+	}
+	t.report.approximated(path, "run by the image's /bin/sh: several hooks, or one with its own directory or variables", "the image needs /bin/sh")
+	if len(scripts) == 1 {
+		return []string{"/bin/sh", "-c", scripts[0]}
+	}
+	return []string{"/bin/sh", "-c", "(" + strings.Join(scripts, ") && (") + ")"}
+}
+
+// exports returns "A='b' C='d' " for a shell.
+func exports(env types.MappingWithEquals) string {
+	var b strings.Builder
+	for _, name := range sortedKeys(env) {
+		if v := env[name]; v != nil {
+			b.WriteString(name + "=" + quote(*v) + " ")
+		}
+	}
+	return b.String()
+}
+
+func quoteAll(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = quote(a)
+	}
+	return strings.Join(out, " ")
+}
+
+// quote returns s as one word of a shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

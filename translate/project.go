@@ -1,0 +1,259 @@
+package translate
+
+import (
+	"sort"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// Labels and annotations of every object. Other packages know them by the
+// same values; translate imports none of them.
+const (
+	labelProject   = "com.docker.compose.project"
+	labelService   = "com.docker.compose.service"
+	labelVolume    = "com.docker.compose.volume"
+	labelManagedBy = "app.kubernetes.io/managed-by"
+	managedBy      = "berth"
+	labelNetwork   = "network.berth.dev/" // and the network's name: members of it
+	labelAlias     = "alias.berth.dev/"   // and the alias: pods of several services behind one name
+
+	annotationName       = "berth.dev/compose-name" // the name in the compose file where Kubernetes could not have it
+	annotationImageID    = "berth.dev/image-id"     // on pod templates: the image ID they were made for
+	annotationLabels     = "berth.dev/labels"       // compose labels and annotations that are no valid keys, as JSON
+	annotationDependsOn  = "berth.dev/depends-on"   // on pod templates: a hash of the services they restart with
+	annotationProjectDir = "berth.dev/project-dir"
+)
+
+// translator holds what the rules need to know of the whole project. Rules
+// read it and return objects; the report is the one thing they add to.
+type translator struct {
+	project   *types.Project
+	in        Input
+	target    Target
+	namespace string
+	report    *reporter
+
+	units     []*unit // services, then compose jobs, each sorted by name
+	services  map[string]*unit
+	kubeNames *nameSet          // names of kubeServices
+	networks  map[string]string // compose network -> name in labels
+	claims    map[string]string // compose volume -> name of the claim
+	volumes   map[string]volumeHints
+	refs      portRefs
+	shared    map[string]bool // services whose anonymous volumes others use
+
+	isolatedNetworks bool // the networks divide the project
+	files            fileObjects
+	bindClaims       *bindClaims // claims in place of directories of the host
+}
+
+// volumeHints is x-berth of a top-level volume.
+type volumeHints struct {
+	storageHints
+	set bool
+}
+
+// unit is one compose service, or one compose job, on its way to Kubernetes.
+type unit struct {
+	name      string
+	path      string // services.web
+	svc       *types.ServiceConfig
+	job       *types.JobConfig // nil for services
+	hints     serviceHints
+	image     string      // Image.Ref
+	facts     *ImageFacts // nil when nothing is known
+	kube      string      // name of the workload and of the kubeService
+	container string      // name of its container
+	ready     string      // name of the ready-only kubeService
+	kind      kind
+	host      *unit   // the unit whose pod runs this one; itself in most cases
+	carried   []*unit // other units in its pod, sorted by name
+	networks  []string
+	ports     unitPorts
+	aliases   []alias
+	routes    []route
+}
+
+// newTranslator names everything and decides who runs in whose pod.
+func newTranslator(in Input, target Target) (*translator, error) {
+	t := &translator{
+		project: in.Project, in: in, target: target,
+		report:    newReporter(in.Positions, target.Kind),
+		services:  map[string]*unit{},
+		kubeNames: newNameSet(maxLabel),
+		volumes:   map[string]volumeHints{},
+		shared:    map[string]bool{},
+	}
+	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]string{}}
+	t.namespace = target.Namespace
+	if t.namespace == "" {
+		t.namespace = Namespace(in.Project.Name)
+	}
+	t.makeUnits()
+	if err := t.readHints(); err != nil {
+		return nil, err
+	}
+	t.networks = newNameSet(maxLabel).takeAll(sortedKeys(in.Project.Networks))
+	t.claims = t.claimNames()
+	t.joinPods()
+	t.isolatedNetworks = t.isolated()
+	t.decideKinds()
+	t.refs = t.findPortRefs()
+	for _, u := range t.units {
+		u.ports = t.portsOf(u)
+		u.aliases = t.aliasesOf(u)
+		for _, from := range u.svc.VolumesFrom {
+			t.shared[volumesFromService(from)] = true
+		}
+	}
+	for _, u := range t.units {
+		u.ready = t.kubeNames.take(suffixed(u.kube, "-ready", maxLabel))
+		u.routes = t.routesOf(u)
+	}
+	return t, nil
+}
+
+// makeUnits makes a unit of every service and job and gives it its names.
+func (t *translator) makeUnits() {
+	p := t.project
+	kube := t.kubeNames.takeAll(sortedKeys(p.Services))
+	for _, name := range sortedKeys(p.Services) {
+		svc := p.Services[name]
+		u := &unit{name: name, path: "services." + name, svc: &svc, kube: kube[name]}
+		t.services[name] = u
+		t.units = append(t.units, u)
+	}
+	kube = t.kubeNames.takeAll(sortedKeys(p.Jobs))
+	for _, name := range sortedKeys(p.Jobs) {
+		job := p.Jobs[name]
+		svc := types.ServiceConfig{Name: name, ContainerSpec: job.ContainerSpec, WorkloadSpec: job.WorkloadSpec, Extensions: job.Extensions}
+		t.units = append(t.units, &unit{name: name, path: "jobs." + name, svc: &svc, job: &job, kube: kube[name]})
+	}
+	for _, u := range t.units {
+		u.host = u
+		u.image = imageRef(p.Name, u)
+		if f, ok := t.in.Images[u.image]; ok {
+			u.facts = &f
+		}
+	}
+}
+
+// imageRef is the name the user knows a service's image by.
+func imageRef(project string, u *unit) string {
+	if u.svc.Image != "" {
+		return u.svc.Image
+	}
+	return project + "-" + u.name
+}
+
+// readHints decodes and checks every x-berth of the project.
+func (t *translator) readHints() error {
+	d := hintDecoder{positions: t.in.Positions}
+	if _, err := HintsOf(t.project, t.in.Positions); err != nil {
+		d.errs = append(d.errs, err.(Errors)...)
+	}
+	known := map[string]bool{}
+	for name := range t.services {
+		known[name] = true
+	}
+	for _, u := range t.units {
+		path := u.path + "." + extension
+		d.decode(path, u.svc.Extensions[extension], &u.hints)
+		d.checkService(path, u.hints, known)
+	}
+	for _, key := range sortedKeys(t.project.Volumes) {
+		var h volumeHints
+		raw := t.project.Volumes[key].Extensions[extension]
+		path := "volumes." + key + "." + extension
+		d.decode(path, raw, &h.storageHints)
+		d.checkStorage(path, h.storageHints)
+		h.set = raw != nil
+		t.volumes[key] = h
+	}
+	return d.errs.orNil()
+}
+
+// joinPods finds the units that run in another one's pod: network_mode,
+// ipc and pid of the form service:X, and x-berth.sidecarOf.
+func (t *translator) joinPods() {
+	for _, u := range t.units {
+		u.networks = t.networksOf(u)
+		if host := t.podOwner(u); host != nil {
+			u.host = host
+		}
+	}
+	for _, u := range t.units {
+		u.host = finalHost(u)
+	}
+	for _, u := range t.units {
+		if u.host == u {
+			continue
+		}
+		u.host.carried = append(u.host.carried, u)
+		u.networks = u.host.networks
+	}
+	for _, u := range t.units {
+		sort.Slice(u.carried, func(i, j int) bool { return u.carried[i].name < u.carried[j].name })
+	}
+}
+
+// podOwner returns the unit in whose pod u asks to run, nil for its own.
+func (t *translator) podOwner(u *unit) *unit {
+	for _, ref := range []string{u.svc.NetworkMode, u.svc.Ipc, u.svc.Pid} {
+		if name, ok := serviceRef(ref); ok && t.services[name] != nil && name != u.name {
+			return t.services[name]
+		}
+	}
+	if owner := t.services[u.hints.SidecarOf]; owner != u {
+		return owner
+	}
+	return nil
+}
+
+// finalHost follows the hosts to the end. In a circle, which no engine could
+// start either, everybody runs with the first by name.
+func finalHost(u *unit) *unit {
+	first, at := u, u
+	seen := map[*unit]bool{}
+	for at.host != at {
+		if seen[at] {
+			return first
+		}
+		seen[at] = true
+		if at.name < first.name {
+			first = at
+		}
+		at = at.host
+	}
+	return at
+}
+
+// networksOf returns the compose networks u is a member of, sorted.
+func (t *translator) networksOf(u *unit) []string {
+	if u.svc.NetworkMode != "" && u.svc.NetworkMode != "default" && u.svc.NetworkMode != "bridge" {
+		return nil
+	}
+	if len(u.svc.Networks) == 0 {
+		return []string{"default"}
+	}
+	return sortedKeys(u.svc.Networks)
+}
+
+// labels returns the labels of an object of the project, and of a unit when u
+// is not nil.
+func (t *translator) labels(u *unit) map[string]string {
+	l := map[string]string{labelProject: labelValue(t.project.Name), labelManagedBy: managedBy}
+	if u != nil {
+		l[labelService] = labelValue(u.name)
+	}
+	return l
+}
+
+// selector returns the labels that find the pods of u. They never change: the
+// selector of a workload cannot.
+func (t *translator) selector(u *unit) map[string]string {
+	return map[string]string{labelProject: labelValue(t.project.Name), labelService: labelValue(u.name)}
+}
+
+// owned reports whether the target is a cluster that berth made.
+func (t *translator) owned() bool { return t.target.Kind == Owned }

@@ -1,0 +1,105 @@
+package translate
+
+import (
+	"sort"
+	"strings"
+)
+
+// reporter collects the report of one translation.
+type reporter struct {
+	positions Positions
+	target    TargetKind
+	entries   []Entry
+	seen      map[string]bool // paths with an entry
+}
+
+func newReporter(positions Positions, target TargetKind) *reporter {
+	return &reporter{positions: positions, target: target, seen: map[string]bool{}}
+}
+
+// add reports what became of the attribute at path.
+func (r *reporter) add(path string, status Status, done, do string) {
+	r.put(Entry{Path: path, Status: status, Done: done, Do: do})
+}
+
+// block reports a loss that `up` must not gloss over.
+func (r *reporter) block(path string, status Status, done, do string) {
+	r.put(Entry{Path: path, Status: status, Done: done, Do: do, Blocks: true})
+}
+
+func (r *reporter) put(e Entry) {
+	e.Position = r.position(e.Path)
+	r.entries = append(r.entries, e)
+	r.seen[e.Path] = true
+}
+
+func (r *reporter) exact(path, done string)            { r.add(path, Exact, done, "") }
+func (r *reporter) approximated(path, done, do string) { r.add(path, Approximated, done, do) }
+func (r *reporter) needsCluster(path, done, do string) { r.add(path, NeedsCluster, done, do) }
+func (r *reporter) dropped(path, done, do string)      { r.add(path, Dropped, done, do) }
+
+// position is the place of the longest known prefix of path.
+func (r *reporter) position(path string) Position {
+	for p := path; p != ""; p = parentPath(p) {
+		if pos, ok := r.positions[p]; ok {
+			return pos
+		}
+	}
+	return Position{}
+}
+
+// covered reports whether path or something above it has an entry.
+func (r *reporter) covered(path string) bool {
+	for p := path; p != ""; p = parentPath(p) {
+		if r.seen[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// parentPath takes the last key or index off an attribute path.
+func parentPath(path string) string {
+	i := strings.LastIndexAny(path, ".[")
+	if i < 0 {
+		return ""
+	}
+	return path[:i]
+}
+
+// finish returns the entries in order, without repetitions.
+func (r *reporter) finish() []Entry {
+	sort.Slice(r.entries, func(i, j int) bool {
+		a, b := &r.entries[i], &r.entries[j]
+		if a.Path != b.Path {
+			return a.Path < b.Path
+		}
+		if a.Status != b.Status {
+			return a.Status.severity() > b.Status.severity()
+		}
+		if a.Done != b.Done {
+			return a.Done < b.Done
+		}
+		return a.Do < b.Do
+	})
+	kept := r.entries[:0]
+	for i, e := range r.entries {
+		if i == 0 || e != kept[len(kept)-1] {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// severity orders the statuses, worst last.
+func (s Status) severity() int {
+	switch s {
+	case Exact:
+		return 0
+	case Approximated:
+		return 1
+	case NeedsCluster:
+		return 2
+	}
+	return 3
+}

@@ -1,0 +1,337 @@
+package translate
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// podVolumes are the volumes of one pod and the objects behind them that no
+// other workload uses.
+type podVolumes struct {
+	names   *nameSet
+	byKey   map[string]string // what the volume is -> its name in the pod
+	volumes []corev1.Volume
+	objects []Object
+	copies  []volumeCopy
+	pinned  bool // a claim ties the pod to where its data is
+}
+
+// volumeCopy is a volume to be filled from the image before its first use.
+type volumeCopy struct {
+	scope   scope
+	volume  string
+	subPath string
+	target  string
+}
+
+func newPodVolumes() *podVolumes {
+	return &podVolumes{names: newNameSet(maxLabel), byKey: map[string]string{}}
+}
+
+// add returns the name of the volume that key identifies, making it on first
+// use. The same claim mounted twice is one volume.
+func (p *podVolumes) add(key, base string, source corev1.VolumeSource) string {
+	if name, ok := p.byKey[key]; ok {
+		return name
+	}
+	name := p.names.take(base)
+	p.byKey[key] = name
+	p.volumes = append(p.volumes, corev1.Volume{Name: name, VolumeSource: source})
+	return name
+}
+
+// mountList are the mounts of one container, at most one a path.
+type mountList struct {
+	mounts []corev1.VolumeMount
+	report *reporter
+}
+
+func (l *mountList) has(target string) bool {
+	return slices.ContainsFunc(l.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == target })
+}
+
+// add mounts m unless its path is impossible or taken.
+func (l *mountList) add(attribute string, m corev1.VolumeMount) bool {
+	m.MountPath = path.Clean(m.MountPath)
+	switch {
+	case !strings.HasPrefix(m.MountPath, "/") || strings.Contains(m.MountPath, ":"):
+		l.report.dropped(attribute, fmt.Sprintf("a pod cannot mount at %q", m.MountPath), "use an absolute path without colons")
+		return false
+	case l.has(m.MountPath):
+		l.report.dropped(attribute, fmt.Sprintf("something else is mounted at %s already", m.MountPath), "")
+		return false
+	}
+	l.mounts = append(l.mounts, m)
+	return true
+}
+
+// mounts returns the mounts of a container and adds what they need to p.
+func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
+	l := &mountList{report: t.report}
+	for i, v := range s.spec.Volumes {
+		t.mount(p, l, s, fmt.Sprintf("%s.volumes[%d]", s.path, i), v)
+	}
+	for i, from := range s.spec.VolumesFrom {
+		t.mountFrom(p, l, s, fmt.Sprintf("%s.volumes_from[%d]", s.path, i), from)
+	}
+	t.mountFiles(p, l, s)
+	for i, text := range s.spec.Tmpfs {
+		t.mountTmpfs(p, l, s, fmt.Sprintf("%s.tmpfs[%d]", s.path, i), text)
+	}
+	if s.spec.ShmSize > 0 && !l.has("/dev/shm") {
+		source := memory(int64(s.spec.ShmSize))
+		l.add(s.path+".shm_size", corev1.VolumeMount{Name: p.add(s.path+" shm", "shm", source), MountPath: "/dev/shm"})
+	}
+	t.mountDevices(p, l, s)
+	t.mountSocket(p, l, s)
+	t.mountImageVolumes(p, l, s)
+	return l.mounts
+}
+
+// mount adds one entry of volumes.
+func (t *translator) mount(p *podVolumes, l *mountList, s scope, attribute string, v types.ServiceVolumeConfig) {
+	switch v.Type {
+	case types.VolumeTypeVolume, "":
+		if v.Source == "" {
+			t.mountAnonymous(p, l, s, attribute, v)
+			return
+		}
+		t.mountNamed(p, l, s, attribute, v)
+	case types.VolumeTypeBind:
+		t.mountBind(p, l, s, attribute, v)
+	case types.VolumeTypeTmpfs:
+		size := int64(0)
+		if v.Tmpfs != nil {
+			size = int64(v.Tmpfs.Size)
+			if v.Tmpfs.Mode != 0 && v.Tmpfs.Mode&0o777 != 0o777 {
+				t.report.approximated(attribute+".tmpfs.mode", "a volume in memory is open to every user of the container (0777)", "")
+			}
+		}
+		name := p.add(s.path+" tmpfs "+v.Target, "tmpfs-"+v.Target, memory(size))
+		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+	case types.VolumeTypeImage:
+		t.mountImage(p, l, attribute, v)
+	case types.VolumeTypeCluster:
+		claim := shorten(sanitize(v.Source), v.Source, maxSubdomain)
+		name := p.add("claim "+claim, claim, claimSource(claim))
+		p.pinned = true
+		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		t.report.needsCluster(attribute, fmt.Sprintf("the claim %q, which must exist", claim), "")
+	default:
+		t.report.dropped(attribute, fmt.Sprintf("volumes of type %q exist on Windows only", v.Type), "")
+	}
+}
+
+// mountNamed mounts a named volume: one claim, shared by all who name it.
+func (t *translator) mountNamed(p *podVolumes, l *mountList, s scope, attribute string, v types.ServiceVolumeConfig) {
+	config := t.project.Volumes[v.Source]
+	switch how := localDriver(config); how.kind {
+	case "bind":
+		bind := v
+		bind.Type, bind.Source = types.VolumeTypeBind, how.device
+		t.mountBind(p, l, s, attribute, bind)
+		return
+	case "tmpfs":
+		name := p.add("tmpfs "+v.Source, v.Source, memory(how.size))
+		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		t.report.approximated("volumes."+v.Source+".driver_opts", "memory of each pod; pods do not share it", "")
+		return
+	}
+	claim := t.claimOf(v.Source)
+	name := p.add("claim "+claim, v.Source, claimSource(claim))
+	p.pinned = true
+	m := corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly}
+	if v.Volume != nil {
+		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Volume.Subpath), "/")
+	}
+	if l.add(attribute, m) && !bool(config.External) {
+		t.fill(p, s, attribute, name, m, v)
+	}
+}
+
+// fill has a volume copied from the image on first use, as Docker does, where
+// the target can.
+func (t *translator) fill(p *podVolumes, s scope, attribute, name string, m corev1.VolumeMount, v types.ServiceVolumeConfig) {
+	switch {
+	case v.Volume != nil && v.Volume.NoCopy, m.ReadOnly && s.facts != nil && !slices.Contains(s.facts.Volumes, m.MountPath):
+	case !t.owned():
+		t.report.approximated(attribute, fmt.Sprintf("a volume that starts empty: what the image has at %s is not copied into it", m.MountPath), "")
+	case s.facts == nil:
+		t.unknownImage(attribute, fmt.Sprintf("a volume that starts empty: whether the image has something at %s is not known", m.MountPath))
+	case t.target.AgentDir == "":
+		t.report.approximated(attribute, fmt.Sprintf("a volume that starts empty: no node agent copies what the image has at %s", m.MountPath), "")
+	default:
+		p.copies = append(p.copies, volumeCopy{scope: s, volume: name, subPath: m.SubPath, target: m.MountPath})
+	}
+}
+
+// mountAnonymous mounts a volume without a name: storage of the pod, or a
+// claim when another service mounts the volumes of this one.
+func (t *translator) mountAnonymous(p *podVolumes, l *mountList, s scope, attribute string, v types.ServiceVolumeConfig) {
+	m := corev1.VolumeMount{MountPath: v.Target, ReadOnly: v.ReadOnly}
+	if t.shared[s.unit.name] && s.path == s.unit.path {
+		claim := t.anonymousClaim(s.unit, v.Target)
+		m.Name = p.add("claim "+claim, "data-"+v.Target, claimSource(claim))
+		p.pinned = true
+	} else {
+		m.Name = p.add(s.unit.path+" anonymous "+v.Target, "data-"+v.Target, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+		t.report.approximated(attribute, "storage of the pod: it outlives a restart of the container, not the pod", "name the volume if the data must stay")
+	}
+	if l.add(attribute, m) {
+		t.fill(p, s, attribute, m.Name, m, v)
+	}
+}
+
+// mountImageVolumes mounts what the image declares as VOLUME and nothing else
+// covers, so that it survives a restart of the container as it does in Docker.
+func (t *translator) mountImageVolumes(p *podVolumes, l *mountList, s scope) {
+	if s.facts == nil || !t.owned() || t.target.AgentDir == "" || s.path != s.unit.path {
+		return
+	}
+	for _, target := range s.facts.Volumes {
+		target = path.Clean(target)
+		if l.has(target) || !strings.HasPrefix(target, "/") || target == "/" {
+			continue
+		}
+		m := corev1.VolumeMount{MountPath: target}
+		m.Name = p.add(s.unit.path+" anonymous "+target, "data-"+target, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+		if l.add(s.path+".image", m) {
+			p.copies = append(p.copies, volumeCopy{scope: s, volume: m.Name, target: target})
+		}
+	}
+}
+
+// mountFrom mounts the volumes of another service.
+func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, from string) {
+	if strings.HasPrefix(from, types.ContainerPrefix) {
+		t.report.dropped(attribute, "a container outside the project has no volumes in the cluster", "use named volumes")
+		return
+	}
+	name, mode, _ := strings.Cut(from, ":")
+	other := t.services[name]
+	if other == nil || other == s.unit {
+		if other == nil {
+			t.report.dropped(attribute, fmt.Sprintf("there is no service %q", name), "")
+		}
+		return
+	}
+	for i, v := range other.svc.Volumes {
+		if l.has(path.Clean(v.Target)) {
+			continue
+		}
+		v.ReadOnly = v.ReadOnly || mode == "ro"
+		if v.Type == types.VolumeTypeTmpfs {
+			continue // Docker does not share these either
+		}
+		if v.Source == "" && (v.Type == types.VolumeTypeVolume || v.Type == "") {
+			claim := t.anonymousClaim(other, v.Target)
+			p.pinned = true
+			l.add(attribute, corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, ReadOnly: v.ReadOnly})
+			continue
+		}
+		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, fmt.Sprintf("services.%s.volumes[%d]", other.name, i), v)
+	}
+}
+
+// volumesFromService is the service of an entry of volumes_from.
+func volumesFromService(from string) string {
+	if strings.HasPrefix(from, types.ContainerPrefix) {
+		return ""
+	}
+	name, _, _ := strings.Cut(from, ":")
+	return name
+}
+
+// mountImage mounts the content of an image.
+func (t *translator) mountImage(p *podVolumes, l *mountList, attribute string, v types.ServiceVolumeConfig) {
+	ref := v.Source
+	if f, ok := t.in.Images[ref]; ok && f.Ref != "" {
+		ref = f.Ref
+	}
+	source := corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: ref, PullPolicy: corev1.PullIfNotPresent}}
+	m := corev1.VolumeMount{Name: p.add("image "+ref, "image-"+v.Source, source), MountPath: v.Target, ReadOnly: true}
+	if v.Image != nil {
+		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Image.SubPath), "/")
+	}
+	if l.add(attribute, m) && !t.owned() {
+		t.report.needsCluster(attribute, "an image volume, which Kubernetes has since 1.35", "")
+	}
+}
+
+// mountTmpfs mounts an entry of tmpfs: "/run:size=64m,mode=1777".
+func (t *translator) mountTmpfs(p *podVolumes, l *mountList, s scope, attribute, text string) {
+	target, options, _ := strings.Cut(text, ":")
+	size, readOnly := int64(0), false
+	for _, o := range strings.Split(options, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		switch key {
+		case "", "rw", "mode", "exec", "dev", "suid":
+			if key == "mode" && value != "1777" && value != "777" && value != "0777" {
+				t.report.approximated(attribute, "a volume in memory is open to every user of the container (0777)", "")
+			}
+		case "ro":
+			readOnly = true
+		case "size":
+			n, err := parseBytes(value)
+			if err != nil || n <= 0 {
+				t.report.dropped(attribute, fmt.Sprintf("%q is no size", value), "")
+				continue
+			}
+			size = n
+		case "uid", "gid":
+			t.report.approximated(attribute, "owned by root and open to every user of the container (0777)", "")
+		default:
+			t.report.approximated(attribute, fmt.Sprintf("a volume in memory without the option %q", o), "")
+		}
+	}
+	name := p.add(s.path+" tmpfs "+target, "tmpfs-"+target, memory(size))
+	l.add(attribute, corev1.VolumeMount{Name: name, MountPath: target, ReadOnly: readOnly})
+}
+
+// memory is a volume in memory of at most size bytes, 0 for no limit.
+func memory(size int64) corev1.VolumeSource {
+	e := &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}
+	if size > 0 {
+		e.SizeLimit = resource.NewQuantity(size, resource.BinarySI)
+	}
+	return corev1.VolumeSource{EmptyDir: e}
+}
+
+func claimSource(claim string) corev1.VolumeSource {
+	return corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+}
+
+// copyContainers returns the init containers that fill volumes from images.
+func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
+	if len(p.copies) == 0 {
+		return nil
+	}
+	agent := p.add("agent", "berth-agent", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
+		Path: t.target.AgentDir, Type: ptr(corev1.HostPathDirectory),
+	}})
+	var out []corev1.Container
+	for i, c := range p.copies {
+		const filled = "/.berth-volume"
+		out = append(out, corev1.Container{
+			Name:            fmt.Sprintf("fill-%d", i+1),
+			Image:           podImage(c.scope),
+			ImagePullPolicy: t.pullPolicy(c.scope),
+			Command:         []string{agentMount + "/agent", "copy-volume", c.target, filled},
+			SecurityContext: &corev1.SecurityContext{RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0))},
+			VolumeMounts: []corev1.VolumeMount{
+				{Name: agent, MountPath: agentMount, ReadOnly: true},
+				{Name: c.volume, MountPath: filled, SubPath: c.subPath},
+			},
+		})
+	}
+	return out
+}
+
+// agentMount is where containers see the node agent's directory.
+const agentMount = "/.berth"
