@@ -140,3 +140,23 @@ func (w *lineWriter) emit(line []byte) {
 	}
 	w.line(strings.TrimRight(string(line), "\r"))
 }
+
+// startBeat reports once a second how long a task has been at what it does,
+// until the returned function is called.
+func startBeat(task *progress.Task, doing string) (stop func()) {
+	begin := time.Now()
+	ticker := time.NewTicker(time.Second)
+	done := make(chan struct{})
+	go func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				task.Update(fmt.Sprintf("%s (%s)", doing, time.Since(begin).Round(time.Second)))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}

@@ -16,8 +16,9 @@ import (
 // A Kit builds and looks after everything of the offline kit. Its methods may
 // be called by several processes at once; they take turns.
 type Kit struct {
-	store store
-	sink  progress.Sink
+	store   store
+	sink    progress.Sink
+	modules map[string]module
 }
 
 // New returns the kit of the current user, reporting its work to sink.
@@ -26,7 +27,11 @@ func New(sink progress.Sink) (*Kit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kit{store: s, sink: sink}, nil
+	modules, err := readModules()
+	if err != nil {
+		return nil, err
+	}
+	return &Kit{store: s, sink: sink, modules: modules}, nil
 }
 
 // An Engine is a Docker Engine that can run privileged containers.

@@ -14,8 +14,11 @@ func goVersion() string { return runtime.Version() }
 // goBuild returns the command that builds packages of the module in dir for
 // the engine's machine, static and reproducible. Out ends in a slash when
 // several packages are built.
-func goBuild(dir, out, ldflags string, packages ...string) command {
-	argv := []string{"go", "build", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w " + ldflags), "-o", out}
+func goBuild(dir, out, ldflags, tags string, packages ...string) command {
+	argv := []string{
+		"go", "build", "-p", "2", "-trimpath", "-buildvcs=false", "-tags", tags,
+		"-ldflags", strings.TrimSpace("-s -w " + ldflags), "-o", out,
+	}
 	return command{
 		dir: dir, argv: append(argv, packages...),
 		env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH, "GOWORK=off", "GOFLAGS=", "GO111MODULE=on"},

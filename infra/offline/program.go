@@ -21,7 +21,7 @@ import (
 // sources holds the programs of the kit that are berth's own. They use the
 // standard library only, so that they build without fetching anything.
 //
-//go:embed pause/*.go
+//go:embed pause/*.go cniagent/*.go
 var sources embed.FS
 
 // A program is one of berth's own, built for the engine's machine.
@@ -80,7 +80,7 @@ func (k *Kit) buildProgram(ctx context.Context, task *progress.Task, p program) 
 			return err
 		}
 		task.Update("building " + p.name)
-		return goBuild(src, filepath.Join(dir, p.name), "").run(ctx, task)
+		return goBuild(src, filepath.Join(dir, p.name), "", "").run(ctx, task)
 	})
 }
 
