@@ -122,9 +122,11 @@ func (c *Client) explain(err error) error {
 
 // passing reports whether an error is likely to go away by itself.
 func passing(err error) bool {
-	if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) ||
-		apierrors.IsInternalError(err) || apierrors.IsTimeout(err) {
+	if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) {
 		return true
+	}
+	if apierrors.IsInternalError(err) {
+		return strings.Contains(err.Error(), "etcdserver: ") // its leader changed, or it was slow
 	}
 	return networkTrouble(err)
 }
