@@ -25,8 +25,9 @@ func main() {
 		name, args = args[0], args[1:]
 	}
 	commands := map[string]command{
-		"proxy": runProxy,
-		"serve": runServe,
+		"proxy":       runProxy,
+		"serve":       runServe,
+		"copy-volume": runCopyVolume,
 	}
 	run, ok := commands[name]
 	if !ok {
