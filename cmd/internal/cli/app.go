@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -16,8 +17,9 @@ type App struct {
 	global  globalFlags
 	started bool // the command line was in order and the verb began
 
-	renderer ui.Renderer
-	engine   *docker.Client
+	renderer   ui.Renderer
+	engine     *docker.Client
+	kubeClient *kube.Client
 }
 
 // clusterName is the kind cluster the verbs work with.

@@ -56,3 +56,16 @@ func (app *App) completeServices(cmd *cobra.Command, args []string, _ string) ([
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// projectName is the name of the compose project. --project-name alone is
+// enough for verbs that need no more.
+func (app *App) projectName(ctx context.Context) (string, error) {
+	input, _, err := app.readProject(ctx, nil)
+	if err == nil {
+		return input.Project.Name, nil
+	}
+	if app.global.project != "" && len(app.global.files) == 0 {
+		return app.global.project, nil
+	}
+	return "", err
+}

@@ -132,10 +132,10 @@ const (
 // verbs lists every verb by group.
 func verbs(app *App) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
-		groupProject: {},
+		groupProject: {newUpCommand(app), newDownCommand(app)},
 		groupImages:  {},
 		groupConvert: {},
-		groupCluster: {},
+		groupCluster: {newClusterCommand(app), newDoctorCommand(app)},
 	}
 }
 

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/ingress"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/offline"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// clusters works on the engine's kind clusters.
+func (app *App) clusters(ctx context.Context) (*cluster.Manager, error) {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	kit, err := offline.New(progress.Discard)
+	if err != nil {
+		return nil, err
+	}
+	nodeImage, _, err := kit.NodeImage()
+	if err != nil {
+		return nil, err
+	}
+	return cluster.New(engine, filepath.Join(cache, "berth", "clusters"), nodeImage), nil
+}
+
+// createCluster makes the cluster, or brings one that is stopped or half done
+// to the same end, its ingress controller included.
+func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.Info, error) {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return cluster.Info{}, err
+	}
+	manager, err := app.clusters(ctx)
+	if err != nil {
+		return cluster.Info{}, err
+	}
+	sink := app.sink()
+	return manager.Create(ctx, spec, sink, func(ctx context.Context, t cluster.Target) error {
+		controller, err := ingress.Choose(ctx, engine, ingress.Kind(t.Ingress), t.NodeImage)
+		if err != nil {
+			return err
+		}
+		client, err := kube.New(t.Kubeconfig, t.Context)
+		if err != nil {
+			return err
+		}
+		return ingress.Install(ctx, client, controller, t.HTTPPort, sink)
+	})
+}

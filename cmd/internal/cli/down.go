@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/gateway"
+	"github.com/berth-dev/berth/infra/image"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+)
+
+type downOptions struct {
+	volumes bool
+	rmi     string
+}
+
+func newDownCommand(app *App) *cobra.Command {
+	var opts downOptions
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Remove the services, their network names and ports; data and images stay",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.rmi != "" && opts.rmi != "local" {
+				return problem.New(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
+			}
+			name, err := app.projectName(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return app.down(cmd.Context(), name, opts)
+		},
+	}
+	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
+	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
+	cmd.Flags().Bool("remove-orphans", true, "remove services that the compose file no longer has; always so")
+	return cmd
+}
+
+// down removes a project from the cluster, the gateway and, where asked, its
+// volumes and images. What is gone already is no error.
+func (app *App) down(ctx context.Context, project string, opts downOptions) error {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return err
+	}
+	manager, err := app.clusters(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := manager.Status(ctx, app.clusterName())
+	if err != nil {
+		return err
+	}
+	task := progress.Start(app.sink(), "down "+project, "removing ports")
+	if err := gateway.New(engine).Remove(ctx, info.Name, project); err != nil {
+		return task.End(err, "")
+	}
+	switch {
+	case info.State == cluster.Absent:
+		task.Update("there is no cluster")
+	case info.State == cluster.Stopped:
+		return task.End(problem.New(fmt.Sprintf("remove project %q", project), errors.New("the cluster is stopped"),
+			"berth cluster start "+info.Name), "")
+	default:
+		task.Update("removing services")
+		client, err := app.kube()
+		if err != nil {
+			return task.End(err, "")
+		}
+		if _, err := apply.New(client, project, translate.Namespace(project), app.sink()).Delete(ctx, opts.volumes); err != nil {
+			return task.End(err, "")
+		}
+	}
+	if opts.rmi == "local" {
+		task.Update("removing images")
+		if err := app.forgetImages(ctx, project, info.Name); err != nil {
+			return task.End(err, "")
+		}
+	}
+	task.Done("")
+	return nil
+}
+
+// forgetImages removes what berth built for a project from engine and nodes.
+func (app *App) forgetImages(ctx context.Context, project, clusterName string) error {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return err
+	}
+	images, err := image.New(engine, image.Options{Getenv: app.Getenv})
+	if err != nil {
+		return err
+	}
+	kindNodes, err := image.NodesOf(ctx, engine, clusterName)
+	if err != nil {
+		return err
+	}
+	var nodes []image.Node
+	for _, n := range kindNodes {
+		defer n.Close()
+		nodes = append(nodes, n)
+	}
+	return images.Forget(ctx, project, nodes)
+}

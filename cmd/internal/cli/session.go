@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/agent"
+	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/gateway"
+	"github.com/berth-dev/berth/infra/image"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+	"github.com/berth-dev/berth/translate/composefile"
+)
+
+// A session is a compose project, the cluster it goes to, and the engine that
+// brings one to the other: what up and dev work with.
+type session struct {
+	engine *devloop.Engine
+	deploy *apply.Project
+	kube   *kube.Client
+	input  translate.Input
+	source composefile.Source
+	info   cluster.Info
+	nodes  []*image.KindNode
+	agents []*agent.Node
+}
+
+// sessionOptions say what a session is for.
+type sessionOptions struct {
+	plan   bool              // nothing may be changed, no cluster created
+	events devloop.EventSink // of dev
+}
+
+// newSession reads the project and makes sure of its cluster.
+func (app *App) newSession(ctx context.Context, services []string, opts sessionOptions) (*session, error) {
+	input, source, err := app.project(ctx, services)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{input: input, source: source}
+	if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
+		return nil, err
+	}
+	if s.kube, err = app.kube(); err != nil {
+		return nil, err
+	}
+	name := input.Project.Name
+	s.deploy = apply.New(s.kube, name, translate.Namespace(name), app.sink())
+	if err := s.connectNodes(ctx, engine); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	deps, err := app.deps(ctx, engine, s, services, opts)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.engine = devloop.New(deps)
+	return s, nil
+}
+
+// deps gives the dev loop the real parts of infra.
+func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, services []string, opts sessionOptions) (devloop.Deps, error) {
+	images, err := image.New(engine, image.Options{Getenv: app.Getenv})
+	if err != nil {
+		return devloop.Deps{}, err
+	}
+	target, err := app.target(ctx, engine, s)
+	if err != nil {
+		return devloop.Deps{}, err
+	}
+	first := &s.input // read already; a change reads it again
+	return devloop.Deps{
+		Read: func(ctx context.Context) (translate.Input, error) {
+			if in := first; in != nil {
+				first = nil
+				return *in, nil
+			}
+			in, _, err := app.readProject(ctx, services)
+			return in, err
+		},
+		Translate: translate.Translate,
+		Target:    target,
+		Images:    &engineImages{images: images, users: namesUsers(s.input)},
+		Loader:    &nodeLoader{images: images, nodes: s.workers()},
+		Applier:   s.deploy,
+		Publisher: &publisher{
+			gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
+			namespace: s.deploy.Namespace(), cluster: s.info.Name,
+		},
+		Sink:   app.sink(),
+		Events: opts.events,
+	}, nil
+}
+
+// target says what the session's cluster can do.
+func (app *App) target(ctx context.Context, engine *docker.Client, s *session) (translate.Target, error) {
+	t := translate.Target{
+		Kind:          translate.Owned,
+		IngressDomain: "localhost",
+		HTTPPort:      s.info.HTTPPort(),
+		Nodes:         len(s.workers()),
+		AgentDir:      agent.Dir,
+	}
+	gateway, err := engine.Gateway(ctx, "kind")
+	if err != nil {
+		return t, err
+	}
+	t.HostGateway = gateway.String()
+	if s.info.Spec != nil {
+		for _, m := range s.info.Spec.Mounts {
+			t.Mounts = append(t.Mounts, translate.Mount{Host: m.Source, Node: m.Target})
+		}
+	}
+	return t, nil
+}
+
+// connectNodes opens the nodes and puts the agent onto each.
+func (s *session) connectNodes(ctx context.Context, engine *docker.Client) error {
+	var err error
+	if s.nodes, err = image.NodesOf(ctx, engine, s.info.Name); err != nil {
+		return err
+	}
+	s.agents = make([]*agent.Node, len(s.nodes))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, n := range s.nodes {
+		group.Go(func() (err error) {
+			s.agents[i], err = agent.Connect(ctx, engine, n.Name())
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// workers are the nodes that run pods: all but the control plane, unless there
+// is nothing else.
+func (s *session) workers() []image.Node {
+	var workers, all []image.Node
+	for _, n := range s.nodes {
+		all = append(all, n)
+		if !n.ControlPlane() {
+			workers = append(workers, n)
+		}
+	}
+	if len(workers) == 0 {
+		return all
+	}
+	return workers
+}
+
+// close ends what the session opened on the nodes.
+func (s *session) close() error {
+	var errs []error
+	for _, a := range s.agents {
+		if a != nil {
+			errs = append(errs, a.Close())
+		}
+	}
+	for _, n := range s.nodes {
+		n.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// engineImages makes images available in the engine, as the dev loop asks.
+type engineImages struct {
+	images *image.Images
+	users  bool // the project names users or groups that only images know
+}
+
+// Build builds an image.
+func (e *engineImages) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
+	facts, err := e.images.Build(ctx, spec, sink)
+	return e.complete(ctx, facts, err)
+}
+
+// Ensure sees to it that the engine holds an image.
+func (e *engineImages) Ensure(ctx context.Context, ref string, policy model.PullPolicy, platform string, sink progress.Sink) (model.ImageFacts, error) {
+	facts, err := e.images.Ensure(ctx, image.Wanted{Ref: ref, Policy: policy, Platform: platform}, sink)
+	return e.complete(ctx, facts, err)
+}
+
+func (e *engineImages) complete(ctx context.Context, facts model.ImageFacts, err error) (model.ImageFacts, error) {
+	if err == nil && e.users {
+		err = e.images.AddUsers(ctx, &facts)
+	}
+	return facts, err
+}
+
+// namesUsers reports whether a service names a user or group instead of a number.
+func namesUsers(in translate.Input) bool {
+	named := func(s string) bool {
+		_, err := strconv.Atoi(s)
+		return s != "" && err != nil
+	}
+	for _, service := range in.Project.Services {
+		if slices.ContainsFunc(strings.Split(service.User, ":"), named) || slices.ContainsFunc(service.GroupAdd, named) {
+			return true
+		}
+	}
+	return false
+}
+
+// nodeLoader loads images onto the nodes that run pods.
+type nodeLoader struct {
+	images *image.Images
+	nodes  []image.Node
+}
+
+// Load loads images of the engine.
+func (l *nodeLoader) Load(ctx context.Context, refs []string, sink progress.Sink) ([]model.NodeLoad, error) {
+	return l.images.Load(ctx, refs, l.nodes, sink)
+}

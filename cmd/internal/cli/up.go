@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+type upOptions struct {
+	devloop.UpOptions
+	scale  []string
+	dryRun bool
+	format string
+}
+
+func newUpCommand(app *App) *cobra.Command {
+	var opts upOptions
+	cmd := &cobra.Command{
+		Use:   "up [SERVICE...]",
+		Short: "Create the cluster if needed, build, load and start the services",
+		Long: `Create the cluster if there is none, build and load the images, translate the
+compose file, apply it and wait until everything is ready. Running it again does
+only what is not done yet.`,
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			up, err := opts.complete(args)
+			if err != nil {
+				return err
+			}
+			s, err := app.newSession(cmd.Context(), args, sessionOptions{plan: opts.dryRun})
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			if opts.dryRun {
+				plan, err := s.engine.Plan(cmd.Context(), up)
+				if err != nil {
+					return err
+				}
+				app.settle()
+				_, err = fmt.Fprint(app.Out, plan)
+				return err
+			}
+			result, err := s.engine.Up(cmd.Context(), up)
+			app.settle()
+			if err != nil {
+				return err
+			}
+			return app.printUp(result, opts.format)
+		},
+	}
+	opts.register(cmd)
+	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and do nothing")
+	addFormatFlag(cmd, &opts.format)
+	return cmd
+}
+
+// register adds the flags that up and dev share. Where docker compose has the
+// flag it means the same.
+func (o *upOptions) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&o.Build, "build", false, "build images before starting, whatever pull_policy says")
+	flags.BoolVar(&o.NoBuild, "no-build", false, "build nothing, use the images the engine has")
+	flags.BoolVar(&o.NoDeps, "no-deps", false, "leave out what the named services depend on")
+	flags.BoolVar(&o.ForceRecreate, "force-recreate", false, "replace pods even when nothing changed")
+	flags.BoolVar(&o.RemoveOrphans, "remove-orphans", false, "remove services that the compose file no longer has")
+	flags.StringArrayVar(&o.scale, "scale", nil, "run `SERVICE=N` replicas; may be repeated")
+	flags.DurationVar(&o.WaitTimeout, "wait-timeout", 0, "give up after this time; 0: each service has its own limits")
+	flags.Bool("wait", true, "wait until everything is ready; this is the default")
+	flags.BoolP("detach", "d", true, "return when everything is ready; this is the default")
+	cmd.MarkFlagsMutuallyExclusive("build", "no-build")
+}
+
+// complete checks the options against the services that the user named.
+func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
+	up := o.UpOptions
+	up.Services = services
+	for _, s := range o.scale {
+		name, n, err := parseScale(s)
+		if err != nil {
+			return up, err
+		}
+		if up.Scale == nil {
+			up.Scale = map[string]int{}
+		}
+		up.Scale[name] = n
+	}
+	if up.WaitTimeout < 0 {
+		return up, problem.New(fmt.Sprintf("--wait-timeout %s", up.WaitTimeout), nil, "give a positive time such as "+(5*time.Minute).String())
+	}
+	return up, nil
+}
+
+// parseScale reads SERVICE=N.
+func parseScale(s string) (service string, n int, err error) {
+	service, count, found := strings.Cut(s, "=")
+	if n, err = strconv.Atoi(count); !found || err != nil || n < 0 || service == "" {
+		return "", 0, problem.New(fmt.Sprintf("scale %q", s), nil, "write SERVICE=N, for example web=3")
+	}
+	return service, n, nil
+}

@@ -1,0 +1,166 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/morikuni/aec"
+
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// A Console is the screen of a loop that runs until the user ends it: lines
+// scroll by, and on a terminal one status line stays below them. It is a Sink
+// of progress: what runs shows in the status line, what fails stays as a line.
+// Its methods are safe for concurrent use.
+type Console struct {
+	w        io.Writer
+	color    bool
+	terminal bool
+
+	mu     sync.Mutex
+	up     Renderer // shows the first turn, until Serve
+	status string   // what stands in the status line when nothing runs
+	tasks  []string // running, the newest last
+	shown  bool
+}
+
+// NewConsole returns a Console that shows progress as up does until Serve is
+// called. On a terminal it keeps a status line.
+func NewConsole(w io.Writer, up Renderer, terminal, color bool) *Console {
+	return &Console{w: w, up: up, terminal: terminal, color: color}
+}
+
+// Color reports whether lines may be coloured.
+func (c *Console) Color() bool { return c.color }
+
+// Serve ends the first turn's list of progress; from now on lines and the
+// status line have the screen.
+func (c *Console) Serve() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil {
+		c.up.Close()
+		c.up = nil
+	}
+}
+
+// Line prints one line, or several. Before Serve it is a note of the list.
+func (c *Console) Line(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil {
+		progress.Say(c.up, progress.Note, "", text)
+		return
+	}
+	c.print(text)
+}
+
+// Status sets the status line.
+func (c *Console) Status(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status = text
+	c.print("")
+}
+
+// Close removes the status line.
+func (c *Console) Close() {
+	c.Serve()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erase()
+	c.terminal = false
+}
+
+// Report shows a progress event.
+func (c *Console) Report(e progress.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil {
+		c.up.Report(e)
+		return
+	}
+	switch e.State {
+	case progress.Running:
+		c.running(e)
+	case progress.Failed:
+		c.ended(e.Task)
+		c.print(paint(c.color, red, "✘ "+e.Task) + "  " + indentRest(e.Err.Error()))
+	case progress.Warn:
+		c.print(paint(c.color, yellow, "! ") + subject(e))
+	case progress.Note:
+		c.print(paint(c.color, faint, "· "+subject(e)))
+	default:
+		c.ended(e.Task)
+		c.print("")
+	}
+}
+
+func (c *Console) running(e progress.Event) {
+	text := e.Text
+	if e.Log != "" {
+		text = e.Log
+	}
+	c.ended(e.Task)
+	c.tasks = append(c.tasks, e.Task+"\x00"+strings.TrimSpace(text))
+	c.print("")
+}
+
+// ended takes a task off the status line.
+func (c *Console) ended(task string) {
+	for i, t := range c.tasks {
+		if name, _, _ := strings.Cut(t, "\x00"); name == task {
+			c.tasks = append(c.tasks[:i], c.tasks[i+1:]...)
+			return
+		}
+	}
+}
+
+// print writes text, if any, above a fresh status line.
+func (c *Console) print(text string) {
+	if c.up != nil {
+		return
+	}
+	c.erase()
+	if text != "" {
+		_, _ = io.WriteString(c.w, c.lines(text))
+	}
+	line := c.statusLine()
+	if !c.terminal || line == "" {
+		return
+	}
+	width, _ := terminalSize(c.w)
+	_, _ = io.WriteString(c.w, paint(c.color, faint, fit(line, width-1)))
+	c.shown = true
+}
+
+// lines ends every line as the terminal needs it: in raw mode a line feed does
+// not return to the first column.
+func (c *Console) lines(text string) string {
+	text = strings.TrimRight(text, "\n")
+	if c.terminal {
+		text = strings.ReplaceAll(text, "\n", "\r\n") + "\r"
+	}
+	return text + "\n"
+}
+
+func (c *Console) erase() {
+	if c.shown {
+		_, _ = io.WriteString(c.w, "\r"+aec.EraseLine(aec.EraseModes.All).String())
+		c.shown = false
+	}
+}
+
+func (c *Console) statusLine() string {
+	if len(c.tasks) == 0 {
+		return c.status
+	}
+	name, text, _ := strings.Cut(c.tasks[len(c.tasks)-1], "\x00")
+	if len(c.tasks) > 1 {
+		name = fmt.Sprintf("%s (+%d)", name, len(c.tasks)-1)
+	}
+	return name + "  " + text
+}
