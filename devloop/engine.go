@@ -121,11 +121,12 @@ func scaled(in translate.Input, scale map[string]int) (translate.Input, error) {
 func (e *Engine) execute(ctx context.Context, want Want, have Have, dirty Dirty) (UpResult, *turn, error) {
 	plan := Decide(want, have, dirty)
 	t := newTurn(e.deps, want, have)
-	outcomes := run(ctx, plan, limits(want.Options), t.do, e.skipped)
+	f := newFlight(plan, limits(want.Options))
+	run(ctx, f, t.do, e.skipped(want))
 	for _, h := range plan.Holds {
 		progress.Say(e.deps.Sink, progress.Note, h.Subject, h.Why)
 	}
-	return t.upResult(), t, runError(ctx, plan, outcomes)
+	return t.upResult(), t, f.err(ctx)
 }
 
 // limits bounds what the engine and the nodes do at once.
@@ -134,13 +135,25 @@ func limits(opts UpOptions) map[Verb]int {
 	return map[Verb]int{Build: parallel, Pull: parallel, Load: 4, Apply: 16}
 }
 
-// skipped reports an action that is not started. Actions whose failure users
-// would not miss among the others (a wait) are left out.
-func (e *Engine) skipped(a Action, reason string) {
-	if a.Verb == Wait || reason == "interrupted" {
-		return
+// skipped reports actions that are not started, under the names that the work
+// itself would have. Waits are left out: users miss the service, not the wait.
+func (e *Engine) skipped(want Want) func(Action, string) {
+	return func(a Action, reason string) {
+		if a.Verb == Wait || reason == "interrupted" || reason == errSuperseded.Error() {
+			return
+		}
+		task := map[Verb]string{Publish: "publish ports", Prune: "remove what the project no longer has"}[a.Verb]
+		switch {
+		case a.Image != "":
+			i := slices.IndexFunc(want.Result.Images, func(img translate.Image) bool { return img.Ref == a.Image })
+			task = strings.ToLower(string(a.Verb)) + " " + strings.Join(want.Result.Images[i].Services, ", ")
+		case a.Service != "":
+			task = "start " + a.Service
+		case a.Verb == Apply:
+			task = "apply project"
+		}
+		e.deps.Sink.Report(progress.Event{Time: time.Now(), Task: task, State: progress.Skipped, Text: reason})
 	}
-	e.deps.Sink.Report(progress.Event{Time: time.Now(), Task: strings.ToLower(string(a.Verb)) + " " + cmp.Or(a.Service, a.Image, a.subject()), State: progress.Skipped, Text: reason})
 }
 
 // upResult gathers what the turn did.
