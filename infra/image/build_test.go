@@ -108,7 +108,7 @@ func TestBuildHonoursTheBuildSection(t *testing.T) {
 			files: map[string]string{
 				"docker/web.Dockerfile":              "FROM scratch\nCOPY . /\n",
 				"docker/web.Dockerfile.dockerignore": "skip\n",
-				"src/a": "a", "src/skip": "s",
+				"src/a":                              "a", "src/skip": "s",
 			},
 			spec: func(dir string) model.BuildSpec {
 				return model.BuildSpec{Context: filepath.Join(dir, "src"), Dockerfile: filepath.Join(dir, "docker", "web.Dockerfile")}

@@ -47,8 +47,21 @@ func (e *commandError) Error() string {
 }
 
 // run carries out a command line and returns its output, standard error
-// included. size bytes of in, if any, are the command's standard input.
-func (s *shell) run(ctx context.Context, command string, size int64, in io.Reader) (string, error) {
+// included.
+func (s *shell) run(ctx context.Context, command string) (string, error) {
+	return s.do(ctx, "{ "+command+"; } </dev/null", 0, nil)
+}
+
+// feed carries out a command line with size bytes of in as its standard
+// input, after prepare, which may set variables for it.
+func (s *shell) feed(ctx context.Context, prepare, command string, size int64, in io.Reader) (string, error) {
+	// A command may leave input unread when it fails: the rest must not be
+	// taken for commands, which is why it comes through head and cat.
+	line := fmt.Sprintf("%shead -c %d | { %s; s=$?; cat >/dev/null; (exit $s); }", prepare, size, command)
+	return s.do(ctx, line, size, in)
+}
+
+func (s *shell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -61,7 +74,7 @@ func (s *shell) run(ctx context.Context, command string, size int64, in io.Reade
 		}
 		s.live = live
 	}
-	out, err := s.live.run(ctx, command, size, in)
+	out, err := s.live.do(ctx, line, size, in)
 	var failed *commandError
 	if err != nil && !errors.As(err, &failed) {
 		s.live.stop() // its streams are in an unknown state
@@ -86,8 +99,6 @@ func (s *shell) start(ctx context.Context) (*liveShell, error) {
 		return nil, err
 	}
 	mark := "berth-" + hex.EncodeToString(token[:])
-	// A command may leave input unread when it fails: the rest must not be
-	// taken for commands, which is why run sends it through head and cat.
 	script := `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
 	// The shell outlives the command that started it.
 	shellCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -116,14 +127,10 @@ func (l *liveShell) stop() {
 	<-l.ended
 }
 
-func (l *liveShell) run(ctx context.Context, command string, size int64, in io.Reader) (string, error) {
+func (l *liveShell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
 	// A cancelled command takes its shell with it.
 	stop := context.AfterFunc(ctx, l.cancel)
 	defer stop()
-	line := "{ " + command + "; } </dev/null"
-	if in != nil {
-		line = fmt.Sprintf("head -c %d | { %s; s=$?; cat >/dev/null; (exit $s); }", size, command)
-	}
 	sent := make(chan error, 1)
 	go func() { sent <- l.send(line, size, in) }()
 	out, status, err := l.receive()
