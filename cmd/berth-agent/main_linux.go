@@ -25,6 +25,7 @@ func main() {
 		name, args = args[0], args[1:]
 	}
 	commands := map[string]command{
+		"init":        runInit,
 		"proxy":       runProxy,
 		"serve":       runServe,
 		"copy-volume": runCopyVolume,
