@@ -302,8 +302,8 @@ func TestBuildAllBuildsInOrderAndKeepsGoing(t *testing.T) {
 		return model.BuildSpec{Name: name(s), Project: project, Services: []string{s}, Context: filepath.Join(dir, s), AdditionalContexts: contexts}
 	}
 	facts, err := images.BuildAll(t.Context(), []model.BuildSpec{
-		spec("app", map[string]string{"basis": "service:base"}), spec("base", nil),
-		spec("after", map[string]string{"broken": "service:bad"}), spec("bad", nil),
+		spec("app", map[string]string{"basis": "docker-image://" + name("base")}), spec("base", nil),
+		spec("after", map[string]string{"broken": "docker-image://" + name("bad")}), spec("bad", nil),
 	}, 2, progress.Discard)
 	if err == nil || !strings.Contains(err.Error(), "nothere") || strings.Contains(err.Error(), "after") {
 		t.Errorf("error is %v", err)

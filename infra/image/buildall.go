@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -17,8 +17,8 @@ import (
 const BuildLimit = 3
 
 // BuildAll builds several images, at most limit at once (0 for BuildLimit),
-// and returns their facts by spec.Name. Images that build on each other
-// (additional_contexts: service:X) are built in order. A failure does not stop
+// and returns their facts by spec.Name. An image that is an additional context
+// of another (docker-image://NAME) is built before it. A failure does not stop
 // builds that do not need the failed one; all failures are returned.
 func (i *Images) BuildAll(ctx context.Context, specs []model.BuildSpec, limit int, sink progress.Sink) (map[string]model.ImageFacts, error) {
 	if limit <= 0 {
@@ -46,7 +46,7 @@ func (i *Images) BuildAll(ctx context.Context, specs []model.BuildSpec, limit in
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			mu.Lock()
-			resolved, err := resolveServices(spec, specs, needs[n], facts, failed)
+			resolved, err := resolveBuilt(spec, specs, needs[n], facts, failed)
 			mu.Unlock()
 			var f model.ImageFacts
 			if err != nil {
@@ -82,45 +82,39 @@ type skippedError struct{ needed string }
 
 func (e *skippedError) Error() string { return fmt.Sprintf("the build of %q failed", e.needed) }
 
-// resolveServices puts the images that were built for other services in the
-// place of service:X.
-func resolveServices(spec model.BuildSpec, specs []model.BuildSpec, needs []int, facts map[string]model.ImageFacts, failed map[int]error) (model.BuildSpec, error) {
+// resolveBuilt puts the content tags of images that were just built in the
+// place of their names.
+func resolveBuilt(spec model.BuildSpec, specs []model.BuildSpec, needs []int, facts map[string]model.ImageFacts, failed map[int]error) (model.BuildSpec, error) {
+	contexts := maps.Clone(spec.AdditionalContexts)
 	for _, n := range needs {
 		if failed[n] != nil {
 			return spec, &skippedError{shortName(specs[n])}
 		}
-	}
-	contexts := map[string]string{}
-	for name, value := range spec.AdditionalContexts {
-		if service, ok := strings.CutPrefix(value, "service:"); ok {
-			f := facts[specs[providerOf(specs, service)].Name]
-			full, err := FullName(f.Ref)
-			if err != nil {
-				return spec, err
-			}
-			value = "docker-image://" + full
+		full, err := FullName(facts[specs[n].Name].Ref)
+		if err != nil {
+			return spec, err
 		}
-		contexts[name] = value
+		for name, value := range contexts {
+			if providerOf(specs, value) == n {
+				contexts[name] = imageContext + full
+			}
+		}
 	}
 	spec.AdditionalContexts = contexts
 	return spec, nil
 }
 
+// imageContext begins an additional context that is an image.
+const imageContext = "docker-image://"
+
 // buildOrder lists for each spec the specs that must be built before it.
 func buildOrder(specs []model.BuildSpec) ([][]int, error) {
 	needs := make([][]int, len(specs))
 	for n, spec := range specs {
-		for name, value := range spec.AdditionalContexts {
-			service, ok := strings.CutPrefix(value, "service:")
-			if !ok {
-				continue
+		for _, value := range spec.AdditionalContexts {
+			if p := providerOf(specs, value); p >= 0 {
+				needs[n] = append(needs[n], p)
 			}
-			p := providerOf(specs, service)
-			if p < 0 {
-				return nil, problem.New(fmt.Sprintf("build.additional_contexts %q of image %q: %q", name, spec.Name, value), nil,
-					fmt.Sprintf("service %q must have a build of its own, and be built too", service))
-			}
-			needs[n] = append(needs[n], p)
 		}
 		slices.Sort(needs[n])
 	}
@@ -149,7 +143,19 @@ func cycleFrom(n int, needs [][]int, path []int) []int {
 	return nil
 }
 
-// providerOf finds the spec that builds the image of a service, or -1.
-func providerOf(specs []model.BuildSpec, service string) int {
-	return slices.IndexFunc(specs, func(s model.BuildSpec) bool { return slices.Contains(s.Services, service) })
+// providerOf finds the spec that builds the image which an additional context
+// names, or -1.
+func providerOf(specs []model.BuildSpec, value string) int {
+	name, ok := strings.CutPrefix(value, imageContext)
+	if !ok {
+		return -1
+	}
+	full, err := FullName(name)
+	if err != nil {
+		return -1
+	}
+	return slices.IndexFunc(specs, func(s model.BuildSpec) bool {
+		built, err := FullName(s.Name)
+		return err == nil && built == full
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -170,4 +172,41 @@ func nodeLabels(image map[string]string) map[string]string {
 
 func loadProblem(l model.NodeLoad) error {
 	return problem.New(fmt.Sprintf("load image %q onto node %q", l.Image, l.Node), l.Err, loadHint(l.Err))
+}
+
+// ReadArchive reads the images of an archive: a file of `docker save` or an
+// OCI layout in a tar file, plain or compressed, or a layout's folder. platform
+// chooses from images for several, "" for the engine's own.
+func (i *Images) ReadArchive(ctx context.Context, path, platform string) ([]layout.NamedImage, error) {
+	if layout.IsLayout(path) {
+		opts, err := i.readOptions(ctx, platform)
+		if err != nil {
+			return nil, err
+		}
+		return i.cache.ReadDir(ctx, path, opts)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, problem.New(fmt.Sprintf("image archive %q", path), err, "")
+	}
+	defer f.Close()
+	images, err := i.ReadStream(ctx, f, platform)
+	if err != nil {
+		return nil, fmt.Errorf("image archive %q: %w", path, err)
+	}
+	return images, nil
+}
+
+// ReadStream is ReadArchive for a stream.
+func (i *Images) ReadStream(ctx context.Context, r io.Reader, platform string) ([]layout.NamedImage, error) {
+	opts, err := i.readOptions(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	return i.cache.ReadArchive(ctx, r, opts)
+}
+
+func (i *Images) readOptions(ctx context.Context, platform string) (layout.ReadOptions, error) {
+	p, err := i.loadPlatform(ctx, platform)
+	return layout.ReadOptions{Platform: p}, err
 }

@@ -199,14 +199,12 @@ func extraHosts(hosts []string, workerLabels map[string]string) (string, error) 
 func addContexts(opt *bkclient.SolveOpt, contexts map[string]string) error {
 	for name, value := range contexts {
 		switch {
-		case isRemote(value), strings.HasPrefix(value, "docker-image://"):
+		case isRemote(value), strings.HasPrefix(value, imageContext):
 			opt.FrontendAttrs["context:"+name] = value
 		case strings.HasPrefix(value, "oci-layout://"):
 			if err := addOCILayout(opt, name, strings.TrimPrefix(value, "oci-layout://")); err != nil {
 				return err
 			}
-		case strings.HasPrefix(value, "service:"):
-			return fmt.Errorf("build.additional_contexts %q: the image of %q is not built yet", name, value)
 		default:
 			dir, err := fsutil.NewFS(value)
 			if err != nil {

@@ -133,7 +133,7 @@ const (
 func verbs(app *App) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupProject: {newUpCommand(app), newDownCommand(app)},
-		groupImages:  {},
+		groupImages:  {newLoadCommand(app)},
 		groupConvert: {},
 		groupCluster: {newClusterCommand(app), newDoctorCommand(app)},
 	}

@@ -46,7 +46,7 @@ func (s *Store) ReadArchive(ctx context.Context, r io.Reader, opts ReadOptions) 
 		return nil, err
 	}
 	defer plain.Close()
-	a := &archive{store: s, opts: opts, meta: map[string][]byte{}, layers: map[string]Layer{}, links: map[string]string{}}
+	a := newArchive(s, opts)
 	tr := tar.NewReader(plain)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -117,6 +117,10 @@ type archive struct {
 	layers map[string]Layer  // everything else
 	links  map[string]string // symbolic links, as old engines write for layers that occur twice
 	size   int               // of meta
+}
+
+func newArchive(s *Store, opts ReadOptions) *archive {
+	return &archive{store: s, opts: opts, meta: map[string][]byte{}, layers: map[string]Layer{}, links: map[string]string{}}
 }
 
 func (a *archive) take(h *tar.Header, r io.Reader) error {
