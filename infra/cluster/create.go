@@ -27,6 +27,7 @@ type Target struct {
 	NodeImage  string
 	HTTPPort   int // ports of 127.0.0.1 that lead to 80 and 443 of the node with IngressLabel
 	HTTPSPort  int
+	Ingress    string // of the Spec the cluster was created from
 }
 
 // A Step is work that needs no more than the API server. Create runs it beside
@@ -165,13 +166,16 @@ func (m *Manager) fresh(ctx context.Context, s Spec, h hostAndLock, n *narrator,
 		return Info{}, err
 	}
 	open() // at the latest
-	if err := m.finish(ctx, s, h.lock, n); err != nil {
+	if err := m.finish(ctx, s, n); err != nil {
 		cancel()
 		return Info{}, err
 	}
 	group.Wait()
 	if stepErr != nil {
 		return Info{}, stepErr
+	}
+	if err := h.lock.note(intent{}); err != nil {
+		return Info{}, err
 	}
 	return m.Status(ctx, s.Name)
 }
@@ -187,6 +191,13 @@ func (m *Manager) prepare(ctx context.Context, s Spec, facts hostFacts, n *narra
 		return s, nil, err
 	}
 	if err := checkMemory(s, host); err != nil {
+		return s, nil, err
+	}
+	running, err := m.engine.Containers(ctx, labelCluster)
+	if err != nil {
+		return s, nil, err
+	}
+	if err := ensureInotify(inotifyLimit(), s, host, len(running), sink); err != nil {
 		return s, nil, err
 	}
 	if s, err = settlePorts(ctx, s, host, m.portHolder, sink); err != nil {
@@ -209,12 +220,9 @@ func (m *Manager) prepare(ctx context.Context, s Spec, facts hostFacts, n *narra
 }
 
 // finish notes that kind is done and waits until the cluster can be used.
-func (m *Manager) finish(ctx context.Context, s Spec, l *lock, n *narrator) error {
+func (m *Manager) finish(ctx context.Context, s Spec, n *narrator) error {
 	r := record{Spec: s, Kubernetes: s.KubernetesVersion, Nodes: s.nodeNames(), Created: time.Now()}
 	if err := m.writeRecord(ctx, r); err != nil {
-		return err
-	}
-	if err := l.note(intent{}); err != nil {
 		return err
 	}
 	return m.waitReady(ctx, s, n)
@@ -239,7 +247,7 @@ func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *nar
 	group.Go(func() { stepErr = m.runStep(beside, *info.Spec, step) })
 	var err error
 	if l.was.Unfinished {
-		err = m.finish(ctx, *info.Spec, l, n)
+		err = m.finish(ctx, *info.Spec, n)
 	} else {
 		err = m.waitReady(ctx, *info.Spec, n)
 	}
@@ -249,6 +257,9 @@ func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *nar
 	group.Wait()
 	cancel()
 	if err = errors.Join(err, stepErr); err != nil {
+		return info, err
+	}
+	if err := l.note(intent{}); err != nil {
 		return info, err
 	}
 	return m.Status(ctx, s.Name)
@@ -266,7 +277,7 @@ func (m *Manager) runStep(ctx context.Context, s Spec, step Step) (err error) {
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	return step(ctx, Target{
-		Name: s.Name, Context: Context(s.Name), Kubeconfig: path, NodeImage: s.NodeImage, HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort,
+		Name: s.Name, Context: Context(s.Name), Kubeconfig: path, NodeImage: s.NodeImage, HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, Ingress: s.Ingress,
 	})
 }
 

@@ -129,3 +129,16 @@ func (m *Manager) needLoadBalancer(ctx context.Context, s Spec, n *narrator) err
 	}
 	return nil
 }
+
+// NodeImage says which node image a cluster would be created from if nothing
+// was asked for, and whether the engine holds it.
+func (m *Manager) NodeImage(ctx context.Context) (name string, held bool, err error) {
+	candidates := m.imageCandidates("")
+	for _, image := range candidates {
+		_, found, err := m.engine.InspectImage(ctx, image)
+		if err != nil || found {
+			return image, found, err
+		}
+	}
+	return candidates[0], false, nil
+}

@@ -37,7 +37,7 @@ func (m *Manager) acquire(ctx context.Context, name string, task *progress.Task)
 	if err := os.MkdirAll(m.lockDir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(m.lockDir, name+".lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(m.lockPath(name), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +57,17 @@ func (m *Manager) acquire(ctx context.Context, name string, task *progress.Task)
 		}
 	}
 	return &lock{file: f, was: readIntent(f)}, nil
+}
+
+func (m *Manager) lockPath(name string) string { return filepath.Join(m.lockDir, name+".lock") }
+
+func readIntentFile(path string) (intent, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return intent{}, err
+	}
+	defer f.Close()
+	return readIntent(f), nil
 }
 
 func holder(f *os.File) string {

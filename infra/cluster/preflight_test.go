@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -77,6 +79,49 @@ func TestTooLittleMemoryIsSaidBeforehand(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(problem.Hint(err), tc.hint) {
 				t.Errorf("error %v, hint %q", err, problem.Hint(err))
+			}
+		})
+	}
+}
+
+func TestALowInotifyLimitIsRaisedOrExplained(t *testing.T) {
+	spec := Spec{Name: "x", ControlPlanes: 1, Workers: new(2)}
+	local := docker.Host{Local: true}
+	for name, tc := range map[string]struct {
+		limit, running int
+		host           docker.Host
+		fixed          bool // the limit cannot be changed
+		after          string
+		say            progress.State
+		err            string
+	}{
+		"high enough":              {limit: 1024, host: local, after: "1024"},
+		"low":                      {limit: 128, host: local, after: "512", say: progress.Note},
+		"many nodes":               {limit: 512, running: 40, host: local, after: "920", say: progress.Note},
+		"low and fixed, but fits":  {limit: 128, host: local, fixed: true, after: "128"},
+		"fixed and tight":          {limit: 128, running: 3, host: local, fixed: true, after: "128", say: progress.Warn},
+		"fixed and far too low":    {limit: 128, running: 6, host: local, fixed: true, after: "128", err: "9 nodes need about 240 inotify instances and the kernel allows 128"},
+		"an engine somewhere else": {limit: 128, after: "128"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strconv.Itoa(tc.limit)
+			kernel := limit{
+				read: func() ([]byte, error) { return []byte(text + "\n"), nil },
+				write: func(number []byte) error {
+					if tc.fixed {
+						return os.ErrPermission
+					}
+					text = string(number)
+					return nil
+				},
+			}
+			var said progress.State
+			err := ensureInotify(kernel, spec, tc.host, tc.running, progress.SinkFunc(func(e progress.Event) { said = e.State }))
+			if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Fatalf("error %v", err)
+			}
+			if text != tc.after || said != tc.say {
+				t.Errorf("limit %s, said %q", text, said)
 			}
 		})
 	}

@@ -35,6 +35,7 @@ type Spec struct {
 	HTTPPort          int     `json:"httpPort"`          // of 127.0.0.1, to port 80 of the ingress node; 0: 80, or another if that is taken
 	HTTPSPort         int     `json:"httpsPort"`         // the same for 443
 	Mounts            []Mount `json:"mounts,omitempty"`  // host directories that every node shows
+	Ingress           string  `json:"ingress,omitempty"` // which controller the Step is asked for; its words, not this package's
 }
 
 // A Mount makes a directory of the host visible on every node, under the same
@@ -191,6 +192,9 @@ func (s Spec) differences(have Spec) []string {
 	}
 	if s.HTTPSPort != 0 && s.HTTPSPort != have.HTTPSPort {
 		differ("HTTPS port", s.HTTPSPort, have.HTTPSPort)
+	}
+	if s.Ingress != "" && s.Ingress != have.Ingress {
+		differ("ingress", s.Ingress, have.Ingress)
 	}
 	for _, m := range s.Mounts {
 		if !slices.Contains(have.Mounts, m) {

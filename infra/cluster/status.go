@@ -18,7 +18,8 @@ const (
 	Running    State = "running"    // every node's container runs
 	Partial    State = "partial"    // some nodes are stopped
 	Stopped    State = "stopped"    // all nodes are stopped
-	Incomplete State = "incomplete" // nodes are gone, or its creation was interrupted
+	Unfinished State = "unfinished" // its creation was interrupted, or goes on in another process; Create finishes it
+	Incomplete State = "incomplete" // nodes are gone
 )
 
 // Info describes a cluster.
@@ -87,7 +88,22 @@ func (m *Manager) Status(ctx context.Context, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return describe(name, nodes, rec), nil
+	info := describe(name, nodes, rec)
+	if info.State == Running && info.Owned && m.unfinished(ctx, name) {
+		info.State, info.Reason = Unfinished, "its creation was interrupted"
+	}
+	return info, nil
+}
+
+// unfinished reports whether the lock file says that a creation on this engine
+// has not come to its end.
+func (m *Manager) unfinished(ctx context.Context, name string) bool {
+	was, err := readIntentFile(m.lockPath(name))
+	if err != nil || !was.Unfinished {
+		return false
+	}
+	host, err := m.engine.HostFacts(ctx)
+	return err == nil && host.EngineID == was.Engine
 }
 
 // describe draws the conclusions of Status.
@@ -148,6 +164,8 @@ func (i Info) Err() error {
 		return nil
 	case Absent:
 		return absent(i.Name)
+	case Unfinished:
+		return problem.New(fmt.Sprintf("cluster %q is not finished", i.Name), fmt.Errorf("%s", i.Reason), "berth cluster create "+i.Name)
 	case Incomplete:
 		return problem.New(fmt.Sprintf("cluster %q is not whole", i.Name), fmt.Errorf("%s", i.Reason),
 			fmt.Sprintf("it cannot be mended; `berth cluster delete %s`, then create it again", i.Name))
