@@ -115,6 +115,17 @@ func ownContainer(pod *corev1.Pod, service string) int {
 	return 0
 }
 
+// ServiceOf is the compose service that a container of a pod runs: the pod's
+// own, or the one that the container is called after where several share a
+// pod.
+func ServiceOf(pod *corev1.Pod, container string) string {
+	service := pod.Labels[model.LabelService]
+	if len(pod.Spec.Containers) > 1 && pod.Spec.Containers[ownContainer(pod, service)].Name != container {
+		return container
+	}
+	return service
+}
+
 func podState(pod *corev1.Pod, service string, now time.Time) model.PodState {
 	state := model.PodState{
 		Name: pod.Name, Node: pod.Spec.NodeName, IP: pod.Status.PodIP, Phase: string(pod.Status.Phase),

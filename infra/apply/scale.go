@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -279,4 +281,33 @@ func (p *Project) resume(ctx context.Context, it *item) error {
 	}
 	it.live.SetResourceVersion("") // the patch was a change, whatever apply finds to do
 	return nil
+}
+
+// EndPods ends the pods of a service, its Jobs' too, after at most so many
+// seconds. Whoever owns them may make new ones.
+func (p *Project) EndPods(ctx context.Context, service string, grace int64) error {
+	pods, err := p.servicePods(ctx, service)
+	if err != nil {
+		return err
+	}
+	return parallel(ctx, len(pods), func(ctx context.Context, i int) error {
+		key := model.ObjectKey{Kind: "Pod", Namespace: pods[i].Namespace, Name: pods[i].Name}
+		return p.client.Delete(ctx, key, kube.DeleteOptions{UID: pods[i].UID, Grace: &grace})
+	})
+}
+
+// Ended waits until a service has no pods that run or end.
+func (p *Project) Ended(ctx context.Context, service string) error {
+	return until(ctx, func() (bool, error) {
+		pods, err := p.servicePods(ctx, service)
+		return len(pods) == 0, err
+	})
+}
+
+// servicePods lists the pods of a service that have not ended.
+func (p *Project) servicePods(ctx context.Context, service string) ([]corev1.Pod, error) {
+	pods, err := kube.List[corev1.Pod](ctx, p.client, p.namespace, model.LabelService+"="+service+","+LabelOneOff+"!=True")
+	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool {
+		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	}), err
 }

@@ -3,7 +3,6 @@ package apply
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -11,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 )
 
@@ -59,21 +59,11 @@ func (s *snapshot) dropEvent(e *corev1.Event) {
 func (s *snapshot) lastEvent(about types.UID, reasons ...string) *corev1.Event {
 	var last *corev1.Event
 	for _, e := range s.events[about] {
-		if slices.Contains(reasons, e.Reason) && (last == nil || eventTime(e).After(eventTime(last))) {
+		if slices.Contains(reasons, e.Reason) && (last == nil || kube.EventTime(e).After(kube.EventTime(last))) {
 			last = e
 		}
 	}
 	return last
-}
-
-func eventTime(e *corev1.Event) time.Time {
-	switch {
-	case e.Series != nil:
-		return e.Series.LastObservedTime.Time
-	case !e.LastTimestamp.IsZero():
-		return e.LastTimestamp.Time
-	}
-	return e.EventTime.Time
 }
 
 // livePods are the pods that have not been told to end and were made for the

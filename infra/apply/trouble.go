@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/berth-dev/berth/infra/kube"
 )
 
 // A trouble is a reason why a service does not come up. It becomes a failure
@@ -162,7 +164,7 @@ func (s *snapshot) creating(pod *corev1.Pod) *trouble {
 	if e == nil || pod.Status.Phase != corev1.PodPending {
 		return nil
 	}
-	if later := s.lastEvent(pod.UID, "Pulling", "Pulled", "Created", "Started"); later != nil && eventTime(later).After(eventTime(e)) {
+	if later := s.lastEvent(pod.UID, "Pulling", "Pulled", "Created", "Started"); later != nil && kube.EventTime(later).After(kube.EventTime(e)) {
 		return nil
 	}
 	t := &trouble{short: e.Reason, pod: pod.Name, grace: graceMount, text: fmt.Sprintf("pod %q: %s: %s", pod.Name, e.Reason, e.Message)}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -154,4 +155,15 @@ func (w *watcher[T, P]) follow(events *json.Decoder) error {
 			w.handle(Change[P]{Object: obj, Deleted: true})
 		}
 	}
+}
+
+// EventTime is when an event was last seen.
+func EventTime(e *corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	}
+	return e.EventTime.Time
 }

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+func newRollbackCommand(app *App) *cobra.Command {
+	var to int
+	var list bool
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:               "rollback SERVICE",
+		Short:             "Go back to an earlier definition of a service, until the next up",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, _, err := app.startedServices(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			if list {
+				revisions, err := r.Revisions(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				app.settle()
+				return app.printRevisions(revisions)
+			}
+			return withTimeout(cmd.Context(), timeout, func(ctx context.Context) error {
+				task := progress.Start(app.sink(), args[0], "rolling back")
+				n, err := r.Rollback(ctx, args[0], to)
+				if err != nil {
+					return task.End(err, "")
+				}
+				task.Update(fmt.Sprintf("waiting for revision %d", n))
+				return task.End(r.Wait(ctx, args[0], model.WaitHealthy, progress.Discard), fmt.Sprintf("rolled back to revision %d", n))
+			})
+		},
+	}
+	cmd.Flags().IntVar(&to, "to", 0, "`revision` to go back to; default: the one before the current")
+	cmd.Flags().BoolVar(&list, "list", false, "list the revisions and do nothing")
+	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "give up after this time; 0: the service has its own limits")
+	return cmd
+}
+
+func (app *App) printRevisions(revisions []apply.Revision) error {
+	table := tabwriter.NewWriter(app.Out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "REVISION\tIMAGE\t")
+	for _, r := range revisions {
+		current := ""
+		if r.Current {
+			current = "current"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\n", r.Number, r.Image, current)
+	}
+	return table.Flush()
+}

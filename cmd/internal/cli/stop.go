@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+func newStopCommand(app *App) *cobra.Command {
+	grace := -1
+	cmd := &cobra.Command{
+		Use:               "stop [SERVICE...]",
+		Short:             "End the pods of services; start brings them back",
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if grace < -1 {
+				return problem.New(fmt.Sprintf("--timeout %d", grace), nil, "give a number of seconds")
+			}
+			r, states, err := app.startedServices(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return app.each(cmd.Context(), states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
+				if err := r.Stop(ctx, s.Service); err != nil {
+					return err
+				}
+				if grace >= 0 {
+					if err := r.EndPods(ctx, s.Service, int64(grace)); err != nil {
+						return err
+					}
+				}
+				return r.Ended(ctx, s.Service)
+			})
+		},
+	}
+	cmd.Flags().IntVarP(&grace, "timeout", "t", grace, "kill after so many `seconds`; default: the services' stop_grace_period")
+	return cmd
+}
+
+func newStartCommand(app *App) *cobra.Command {
+	return &cobra.Command{
+		Use:               "start [SERVICE...]",
+		Short:             "Start services that stop stopped",
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, states, err := app.startedServices(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return app.each(cmd.Context(), states, "starting", "started", func(ctx context.Context, s model.ServiceState) error {
+				if err := r.Start(ctx, s.Service); err != nil {
+					return err
+				}
+				return r.Wait(ctx, s.Service, model.WaitHealthy, progress.Discard)
+			})
+		},
+	}
+}
