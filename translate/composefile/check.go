@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // checkConsistency looks for contradictions between the attributes of a
@@ -38,7 +40,7 @@ func (r *reader) enableServices(p *types.Project) {
 			continue
 		}
 		if _, enabled := p.Services[name]; !enabled {
-			r.fail(r.place("services"), fmt.Sprintf("no service %q in the project", name), nil, didYouMean(name, known))
+			r.fail(translate.Position{}, fmt.Sprintf("no service %q in the project", name), nil, didYouMean(name, known))
 		}
 	}
 	for name, s := range p.DisabledServices {

@@ -15,7 +15,7 @@ import (
 )
 
 // composeGo loads a project with compose-go's own loader, as docker compose
-// does, without the consistency check.
+// does.
 func composeGo(ctx context.Context, o Options) (*types.Project, error) {
 	var files []string
 	for _, f := range o.Files {
@@ -25,17 +25,13 @@ func composeGo(ctx context.Context, o Options) (*types.Project, error) {
 	for _, f := range o.EnvFiles {
 		envFiles = append(envFiles, o.abs(f))
 	}
-	dir := o.ProjectDirectory
-	if dir == "" && len(files) == 0 {
-		dir = o.Dir
-	}
+	dir := o.ProjectDirectory // the test's working directory is o.Dir
 	options, err := cli.NewProjectOptions(files,
 		cli.WithWorkingDirectory(dir),
 		cli.WithEnv(append([]string{"PWD=" + o.Dir}, o.Env...)),
 		cli.WithEnvFiles(envFiles...), cli.WithDotEnv, cli.WithConfigFileEnv, cli.WithDefaultConfigPath,
 		cli.WithEnvFiles(envFiles...), cli.WithDotEnv,
 		cli.WithDefaultProfiles(o.Profiles...), cli.WithName(o.ProjectName),
-		cli.WithConsistency(false),
 		cli.WithLoadOptions(func(l *loader.Options) { l.MaxNodeVisits = maxNodes }),
 	)
 	if err != nil {

@@ -173,12 +173,15 @@ func several(o Options, found []string) Warnings {
 	return Warnings{{Text: fmt.Sprintf("found %s; only %s is used", strings.Join(names, " and "), names[0])}}
 }
 
+// errNotFound is the reason when a file that is named is not there.
+var errNotFound = errors.New("there is no such file")
+
 // regularFile checks that path can be read as a file.
 func regularFile(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("there is no such file")
+		return errNotFound
 	case err != nil:
 		return reason(err)
 	case info.IsDir():

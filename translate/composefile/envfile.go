@@ -26,13 +26,16 @@ const maxEnvFile = 1 << 20
 // too; the logger is silenced because only cmd prints, and Read returns
 // warnings of its own that name file and line.
 func init() {
-	dotenv.RegisterFormat("raw", rawEnvFile)
+	dotenv.RegisterFormat(rawFormat, rawEnvFile)
 	logrus.SetOutput(io.Discard)
 }
 
+// rawFormat is the format of env files that are taken word for word.
+const rawFormat = "raw"
+
 // rawEnvFile reads KEY=value lines and takes every value as it stands: no
 // quotes, no interpolation, no comments at the end of a line.
-func rawEnvFile(r io.Reader, filename string, vars map[string]string, lookup func(key string) (string, bool)) error {
+func rawEnvFile(r io.Reader, _ string, vars map[string]string, lookup func(key string) (string, bool)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEnvFile)
 	for n := 1; lines.Scan(); n++ {
@@ -43,7 +46,7 @@ func rawEnvFile(r io.Reader, filename string, vars map[string]string, lookup fun
 		key, value, ok := strings.Cut(line, "=")
 		switch {
 		case strings.TrimSpace(key) != key || key == "":
-			return fmt.Errorf("%s:%d: %q is not a variable name", filename, n, key)
+			return fmt.Errorf("line %d: %q is not a variable name", n, key)
 		case ok:
 			vars[key] = value
 		default:
@@ -103,7 +106,7 @@ func readDotEnv(files []string, env map[string]string, display func(string) stri
 		if err != nil {
 			return nil, &Error{What: fmt.Sprintf("read env file %q", display(file)), Err: err, Cure: "create it, or name another with --env-file"}
 		}
-		parsed, err := parseDotEnv(content, func(key string) (string, bool) {
+		err = parseDotEnv(content, vars, func(key string) (string, bool) {
 			if v, ok := env[key]; ok {
 				return v, true
 			}
@@ -113,28 +116,26 @@ func readDotEnv(files []string, env map[string]string, display func(string) stri
 		if err != nil {
 			return nil, dotEnvError(display(file), err)
 		}
-		for k, v := range parsed {
-			vars[k] = v
-		}
 	}
 	return vars, nil
 }
 
-// parseDotEnv parses the content of an env file. The parser we use indexes
-// past the end of some malformed input; that is one more syntax error.
-func parseDotEnv(content []byte, lookup func(string) (string, bool)) (vars map[string]string, err error) {
+// parseDotEnv adds the variables of an env file to vars. The parser indexes past
+// the end of some malformed input; that is one more syntax error.
+func parseDotEnv(content []byte, vars map[string]string, lookup func(string) (string, bool)) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = errors.New("the file is malformed")
 		}
 	}()
-	return dotenv.ParseWithLookup(bytes.NewReader(content), lookup)
+	return dotenv.ParseWithFormat(bytes.NewReader(content), "", vars, lookup, dotenv.DotEnv)
 }
 
 // dotEnvError gives a syntax error of an env file its position.
 func dotEnvError(file string, err error) *Error {
 	e := &Error{Position: translate.Position{File: file}, What: "env file", Err: err}
-	if line, rest, ok := strings.Cut(strings.TrimPrefix(err.Error(), "line "), ": "); ok {
+	e.Err = errors.New(strings.TrimPrefix(err.Error(), "failed to read : "))
+	if line, rest, ok := strings.Cut(strings.TrimPrefix(e.Err.Error(), "line "), ": "); ok {
 		if n, convErr := strconv.Atoi(line); convErr == nil {
 			e.Position.Line, e.Err = n, errors.New(rest)
 		}

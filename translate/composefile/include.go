@@ -87,7 +87,7 @@ func (r *reader) inclusion(s *scope, item *node, p *attribute) (inclusion, bool)
 	}
 	vars, err := readDotEnv(envFiles, s.env, r.opts.display)
 	if err != nil {
-		r.failAt(item, p, err, "")
+		r.failAt(item, p, err, "create it, or correct it")
 		return in, false
 	}
 	in.env = maps.Clone(s.env)

@@ -47,7 +47,7 @@ func (in *interpolation) scalar(n *node, rule *rule, p *attribute) {
 	if strings.Contains(text, "$") {
 		replaced, err := in.substitute(text, n)
 		if err != nil {
-			in.failAt(n, p, err, interpolationCure(err))
+			in.failAt(n, p, interpolationError(text, err), interpolationCure(err))
 			return
 		}
 		n.value, text = replaced, replaced
@@ -85,6 +85,15 @@ func variableName(part string) string {
 		name = name[:end]
 	}
 	return name
+}
+
+// interpolationError puts a syntax error in our words.
+func interpolationError(text string, err error) error {
+	var invalid *template.InvalidTemplateError
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("%q is not a valid use of $", text)
+	}
+	return err
 }
 
 func interpolationCure(err error) string {

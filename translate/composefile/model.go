@@ -52,6 +52,9 @@ func (r *reader) model(s *scope, files []file) *node {
 // addDocument merges one document into the model of its scope.
 func (r *reader) addDocument(s *scope, f file, doc document, model *node) {
 	root := doc.root
+	if r.tooMany(root.field("services")) {
+		return
+	}
 	r.interpolate(root, s.env)
 	promoteAliases(root)
 	if root.field("version") != nil {
@@ -67,12 +70,24 @@ func (r *reader) addDocument(s *scope, f file, doc document, model *node) {
 	r.include(s, f, root, doc.resets)
 	applyResets(model, doc.resets)
 	r.extendServices(s, f, doc)
+	if r.tooMany(root.field("services")) { // with those of includes
+		return
+	}
 	m := merger{r}
 	m.mappings(model, root, composeRules(), nil)
 	unique(model, composeRules())
 	c := canon{r}
 	c.canonical(model, composeRules(), nil)
 	unique(model, composeRules())
+}
+
+// tooMany refuses a project that has more services than a cluster can hold.
+func (r *reader) tooMany(services *node) bool {
+	if services == nil || len(services.fields) <= maxServices {
+		return false
+	}
+	r.fail(services.pos, "services", fmt.Errorf("the project has %d services, and may have %d", len(services.fields), maxServices), "split it into several projects")
+	return true
 }
 
 // validate checks a tree against the compose schema.

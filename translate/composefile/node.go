@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/consts"
@@ -116,7 +117,7 @@ func (n *node) plain(rule *rule) any {
 		extensions := map[string]any{}
 		for key, value := range n.fields {
 			if strings.HasPrefix(key, "x-") && (rule == nil || !rule.named) {
-				extensions[key] = value.plain(nil)
+				extensions[key] = value.plain(verbatim())
 			} else {
 				m[key] = value.plain(rule.child(key))
 			}
@@ -128,6 +129,13 @@ func (n *node) plain(rule *rule) any {
 	}
 	return nil
 }
+
+// verbatim is the rule of what is inside an extension: every key is the user's.
+var verbatim = sync.OnceValue(func() *rule {
+	r := &rule{named: true}
+	r.below = map[string]*rule{"*": r}
+	return r
+})
 
 // The keys under which compose-go looks for extensions and for the content of
 // secrets that come from a variable.

@@ -65,7 +65,7 @@ func (r *reader) resolveLabels(c *types.ContainerSpec, at string) {
 	labels := types.Mapping{}
 	for i, f := range c.LabelFiles {
 		r.files[f] = true
-		r.mappingFile(fmt.Sprintf("%s.label_file[%d]", at, i), f, "", labels, labels.Resolve)
+		r.mappingFile(fmt.Sprintf("%s.label_file[%d]", at, i), f, labelFormat, labels, labels.Resolve)
 	}
 	maps.Copy(labels, c.Labels)
 	c.Labels = types.Labels(labels)
@@ -75,27 +75,28 @@ func (r *reader) resolveLabels(c *types.ContainerSpec, at string) {
 func (r *reader) mappingFile(where, path, format string, vars types.Mapping, lookup dotenv.LookupFn) {
 	content, err := readSmallFile(path, maxEnvFile)
 	if err != nil {
-		cure := "create it, or write `required: false`"
-		if format == "" && vars == nil {
-			cure = "create it"
+		cure := "create it, or correct the path"
+		if format != labelFormat && errors.Is(err, errNotFound) {
+			cure = "create it, or write `required: false`"
 		}
 		r.fail(r.place(where), where, fmt.Errorf("%q: %w", r.opts.display(path), err), cure)
 		return
 	}
-	if err := parseMapping(content, path, format, vars, lookup); err != nil {
+	switch format {
+	case "", dotenv.DotEnv, labelFormat:
+		err = parseDotEnv(content, vars, lookup)
+	case rawFormat:
+		err = rawEnvFile(bytes.NewReader(content), path, vars, lookup)
+	default:
+		r.fail(r.place(where), where, fmt.Errorf("%q is not a format of env files", format), "use raw, or leave format out")
+		return
+	}
+	if err != nil {
 		e := dotEnvError(r.opts.display(path), err)
 		e.What = where
 		r.failures(Errors{e})
 	}
 }
 
-// parseMapping parses an env file. The parser indexes past the end of some
-// malformed input; that is one more syntax error.
-func parseMapping(content []byte, path, format string, vars types.Mapping, lookup dotenv.LookupFn) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.New("the file is malformed")
-		}
-	}()
-	return dotenv.ParseWithFormat(bytes.NewReader(content), path, vars, lookup, format)
-}
+// labelFormat is the format of label files, which have no choice.
+const labelFormat = "labels"

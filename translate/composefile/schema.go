@@ -36,8 +36,11 @@ type schema struct {
 
 	pattern  *regexp.Regexp
 	patterns []keyPattern
-	known    map[string]bool // properties of this schema and those it includes
-	closed   bool            // other properties are errors
+	closed   bool // properties that are not known are errors
+
+	// What this schema and those it includes know.
+	known         map[string]bool
+	knownPatterns []keyPattern
 }
 
 // A keyPattern is the schema of the properties whose names match.
@@ -119,7 +122,9 @@ func (s *schema) link(defs map[string]*schema) (err error) {
 	}
 	for _, part := range s.AllOf {
 		maps.Copy(s.known, part.known)
+		s.knownPatterns = append(s.knownPatterns, part.knownPatterns...)
 	}
+	s.knownPatterns = append(s.knownPatterns, s.patterns...)
 	return nil
 }
 
@@ -234,7 +239,7 @@ func (v validation) mapping(n *node, s *schema, p *attribute) Errors {
 			errs = append(errs, v.check(value, below, at)...)
 		case s.AdditionalProperties != nil && s.AdditionalProperties.value != nil:
 			errs = append(errs, v.check(value, s.AdditionalProperties.value, at)...)
-		case s.closed && !s.known[key]:
+		case s.closed && !s.knows(key):
 			errs = append(errs, unknownKey(value, key, s, at))
 		}
 	}
@@ -246,6 +251,11 @@ func (v validation) mapping(n *node, s *schema, p *attribute) Errors {
 		}
 	}
 	return errs
+}
+
+// knows reports whether a property is one of the schema's.
+func (s *schema) knows(key string) bool {
+	return s.known[key] || slices.ContainsFunc(s.knownPatterns, func(p keyPattern) bool { return p.name.MatchString(key) })
 }
 
 // unknownKey says that a key is not one of s, and what the user may have meant.

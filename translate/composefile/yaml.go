@@ -22,6 +22,7 @@ const (
 	maxNodes       = 2_000_000 // values of a project, anchors written out
 	maxDepth       = 64        // levels of nesting; compose needs about ten
 	maxFiles       = 1000      // compose files of a project
+	maxServices    = 10_000    // services of a project, twice what berth is measured with
 	maxName        = 255       // characters of a key
 )
 
@@ -46,7 +47,7 @@ func (r *reader) parseFile(file string, content []byte) []document {
 			return docs
 		}
 		if err != nil {
-			r.failures(yamlErrors(file, err))
+			r.failures(Errors{yamlError(file, content, err)})
 			return nil
 		}
 		b := builder{reader: r, file: file, active: map[*yaml.Node]bool{}}
@@ -88,18 +89,33 @@ func invalidLine(content []byte) int {
 	return line
 }
 
-var lineOfError = regexp.MustCompile(`line (\d+)(?:, column \d+)?: `)
+var (
+	lineOfError   = regexp.MustCompile(`line (\d+)(?:, column \d+)?: `)
+	offsetOfError = regexp.MustCompile(`^offset (\d+): `)
+)
 
-// yamlErrors takes file, line and text out of the errors of the YAML library.
-func yamlErrors(file string, err error) Errors {
+// yamlError takes line and text out of an error of the YAML library, which
+// counts lines from 1 in its scanner and from 0 in its parser.
+func yamlError(file string, content []byte, err error) *Error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	e := &Error{Position: translate.Position{File: file}, What: "not valid YAML", Cure: "check the indentation and the quotes around this line"}
-	if m := lineOfError.FindStringSubmatchIndex(text); m != nil {
-		e.Position.Line, _ = strconv.Atoi(text[m[2]:m[3]])
-		text = text[m[1]:]
+	if m := offsetOfError.FindStringSubmatch(text); m != nil {
+		offset, _ := strconv.Atoi(m[1])
+		e.Position.Line = 1 + bytes.Count(content[:min(offset, len(content))], []byte("\n"))
+		e.Err = errors.New(text[len(m[0]):])
+		return e
+	}
+	parser := strings.HasPrefix(text, "while parsing") && !strings.Contains(text, "TAG") && !strings.HasPrefix(text, "while parsing a tag")
+	if all := lineOfError.FindAllStringSubmatchIndex(text, -1); len(all) > 0 {
+		last := all[len(all)-1]
+		e.Position.Line, _ = strconv.Atoi(text[last[2]:last[3]])
+		text = text[last[1]:]
+		if parser || strings.Contains(text, "<document start>") {
+			e.Position.Line++
+		}
 	}
 	e.Err = errors.New(text)
-	return Errors{e}
+	return e
 }
 
 // A builder turns one YAML document into nodes.
