@@ -22,7 +22,7 @@ type archive struct {
 	options Options
 }
 
-func archives(t *testing.T, pattern string) []archive {
+func archives(t testing.TB, pattern string) []archive {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
