@@ -1,0 +1,218 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/image/layout"
+)
+
+// A fakeNode keeps images and snapshots as containerd does: an import needs,
+// for each layer, its blob or its snapshot, and changes nothing when it fails.
+type fakeNode struct {
+	name string
+
+	mu        sync.Mutex
+	images    map[string]NodeImage
+	manifests map[digest.Digest][]digest.Digest // chain IDs by manifest
+	snapshots map[digest.Digest]bool
+	running   map[string]bool         // names of images that containers use
+	imports   int                     // how many were tried
+	received  []int                   // layer blobs in each
+	before    func(n *fakeNode) error // called by Import and State first; may change the node
+}
+
+func newFakeNode(name string) *fakeNode {
+	return &fakeNode{
+		name: name, images: map[string]NodeImage{}, manifests: map[digest.Digest][]digest.Digest{},
+		snapshots: map[digest.Digest]bool{}, running: map[string]bool{},
+	}
+}
+
+func (n *fakeNode) Name() string { return n.name }
+
+func (n *fakeNode) State(ctx context.Context, names []string, d digest.Digest) (NodeState, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := NodeState{Images: map[string]digest.Digest{}, Snapshots: map[digest.Digest]bool{}}
+	for name, img := range n.images {
+		if slices.Contains(names, name) || d != "" && img.Target == d {
+			s.Images[name] = img.Target
+		}
+	}
+	for c := range n.snapshots {
+		s.Snapshots[c] = true
+	}
+	return s, ctx.Err()
+}
+
+func (n *fakeNode) Import(_ context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error {
+	data, err := io.ReadAll(archive)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.imports++
+	if n.before != nil {
+		if err := n.before(n); err != nil {
+			return err
+		}
+	}
+	if int64(len(data)) != size {
+		return fmt.Errorf("the archive has %d bytes, not %d", len(data), size)
+	}
+	files := map[string][]byte{}
+	for tr := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if files[h.Name], err = io.ReadAll(tr); err != nil {
+			return err
+		}
+		if sum, ok := strings.CutPrefix(h.Name, "blobs/sha256/"); ok && fmt.Sprintf("%x", sha256.Sum256(files[h.Name])) != sum {
+			return fmt.Errorf("%s has another digest", h.Name)
+		}
+	}
+	return n.store(files, platform, labels)
+}
+
+func (n *fakeNode) store(files map[string][]byte, platform string, labels map[string]string) error {
+	var index ocispec.Index
+	if err := json.Unmarshal(files["index.json"], &index); err != nil {
+		return err
+	}
+	blob := func(d digest.Digest) []byte { return files["blobs/sha256/"+d.Encoded()] }
+	layers := 0
+	for _, d := range index.Manifests {
+		var m ocispec.Manifest
+		var c ocispec.Image
+		if err := errors.Join(json.Unmarshal(blob(d.Digest), &m), json.Unmarshal(blob(m.Config.Digest), &c)); err != nil {
+			return err
+		}
+		if got := c.OS + "/" + c.Architecture; got != platform {
+			return fmt.Errorf("platform %s is not %s", got, platform)
+		}
+		chain := chainIDs(digestStrings(c.RootFS.DiffIDs))
+		layers = 0
+		for k, l := range m.Layers {
+			if blob(l.Digest) != nil {
+				layers++
+			} else if !n.snapshots[chain[k]] {
+				return fmt.Errorf("content digest %s: not found", l.Digest)
+			}
+		}
+		for _, c := range chain {
+			n.snapshots[c] = true
+		}
+		n.manifests[d.Digest] = chain
+		name := d.Annotations["io.containerd.image.name"]
+		n.images[name] = NodeImage{Name: name, Target: d.Digest, Labels: labels}
+		id := m.Config.Digest.String()
+		n.images[id] = NodeImage{Name: id, Target: d.Digest} // as the kubelet's interface adds it
+	}
+	n.received = append(n.received, layers)
+	return nil
+}
+
+func (n *fakeNode) Tag(_ context.Context, source string, names []string, labels map[string]string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	from, ok := n.images[source]
+	if !ok {
+		return fmt.Errorf("image %q: not found", source)
+	}
+	for _, name := range names {
+		n.images[name] = NodeImage{Name: name, Target: from.Target, Labels: labels}
+	}
+	return nil
+}
+
+func (n *fakeNode) Images(context.Context) ([]NodeImage, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	running := map[digest.Digest]bool{}
+	for name := range n.running {
+		running[n.images[name].Target] = true
+	}
+	var list []NodeImage
+	for _, img := range n.images {
+		img.Running = running[img.Target]
+		list = append(list, img)
+	}
+	slices.SortFunc(list, func(a, b NodeImage) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// Remove drops the snapshots that no image needs any more, as containerd's
+// garbage collector does.
+func (n *fakeNode) Remove(_ context.Context, names []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range names {
+		delete(n.images, name)
+	}
+	n.snapshots = map[digest.Digest]bool{}
+	for _, img := range n.images {
+		for _, c := range n.manifests[img.Target] {
+			n.snapshots[c] = true
+		}
+	}
+	return nil
+}
+
+// tarLayer is a layer with one file.
+func tarLayer(t testing.TB, name, text string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))})
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// imageOf puts an image of uncompressed layers into the layout of images.
+func imageOf(t testing.TB, images *Images, names []string, layers ...[]byte) layout.NamedImage {
+	t.Helper()
+	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	var list []layout.Layer
+	for _, data := range layers {
+		d, size, err := images.cache.Add(bytes.NewReader(data), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, d)
+		list = append(list, layout.Layer{Digest: d, Size: size, MediaType: ocispec.MediaTypeImageLayer})
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := layout.NewImage(raw, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layout.NamedImage{Image: img, Names: names}
+}

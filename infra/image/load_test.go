@@ -1,0 +1,382 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/infra/testneed"
+)
+
+// offEngine are images without an engine: enough to load archives.
+func offEngine(t testing.TB) *Images {
+	t.Helper()
+	images, err := New(nil, Options{CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return images
+}
+
+func fakeNodes(names ...string) ([]*fakeNode, []Node) {
+	var fakes []*fakeNode
+	var nodes []Node
+	for _, name := range names {
+		fakes = append(fakes, newFakeNode(name))
+		nodes = append(nodes, fakes[len(fakes)-1])
+	}
+	return fakes, nodes
+}
+
+func loadArchived(ctx context.Context, images *Images, nodes []Node, list ...layout.NamedImage) ([]model.NodeLoad, error) {
+	return images.LoadAll(ctx, LoadRequest{Archived: list, Nodes: nodes, Platform: "linux/amd64", Sink: progress.Discard})
+}
+
+// outcomes prints loads one a line, without times.
+func outcomes(loads []model.NodeLoad) string {
+	var lines []string
+	for _, l := range loads {
+		lines = append(lines, fmt.Sprintf("%s %s %s %d/%d", l.Node, l.Image, l.Outcome, l.Layers, l.AllLayers))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestOnlyMissingLayersAreSent(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a", "b")
+	base, one, two := tarLayer(t, "base", "base"), tarLayer(t, "app", "1"), tarLayer(t, "app", "2")
+	steps := []struct {
+		name  string
+		img   layout.NamedImage
+		nodes []Node
+		want  string
+	}{
+		{"fresh", imageOf(t, images, []string{"web:1"}, base, one), nodes[:1], "a web:1 sent 2/2"},
+		{"one node more", imageOf(t, images, []string{"web:1"}, base, one), nodes, "a web:1 present 0/2\nb web:1 sent 2/2"},
+		{"a changed layer", imageOf(t, images, []string{"web:2"}, base, two), nodes, "a web:2 sent 1/2\nb web:2 sent 1/2"},
+		{"another name", imageOf(t, images, []string{"shop:2"}, base, two), nodes, "a shop:2 retagged 0/2\nb shop:2 retagged 0/2"},
+		{"an image of present layers", imageOf(t, images, []string{"web:3"}, base), nodes, "a web:3 retagged 0/1\nb web:3 retagged 0/1"},
+		{"a name moves back", imageOf(t, images, []string{"web:3"}, base, one), nodes, "a web:3 retagged 0/2\nb web:3 retagged 0/2"},
+		{"nothing missing", imageOf(t, images, []string{"web:3"}, base, one), nodes, "a web:3 present 0/2\nb web:3 present 0/2"},
+	}
+	for _, s := range steps {
+		loads, err := loadArchived(t.Context(), images, s.nodes, s.img)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		if got := outcomes(loads); got != s.want {
+			t.Errorf("%s:\n%s\nwant\n%s", s.name, got, s.want)
+		}
+	}
+	if got := fakes[0].images["docker.io/library/web:3"].Target; got != steps[6].img.Digest() {
+		t.Errorf("web:3 stands for %s", got)
+	}
+	if !slices.Equal(fakes[0].received, []int{2, 1, 0}) {
+		t.Errorf("node a received layers %v", fakes[0].received)
+	}
+}
+
+func TestNodeThatRefusesGetsEverythingOnce(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a", "b")
+	base, one, two := tarLayer(t, "base", "base"), tarLayer(t, "app", "1"), tarLayer(t, "app", "2")
+	if _, err := loadArchived(t.Context(), images, nodes, imageOf(t, images, []string{"web:1"}, base, one)); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	fakes[0].before = func(n *fakeNode) error {
+		once.Do(func() { clear(n.snapshots) }) // garbage collected between question and import
+		return nil
+	}
+	loads, err := loadArchived(t.Context(), images, nodes, imageOf(t, images, []string{"web:2"}, base, two))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := outcomes(loads); got != "a web:2 sent 2/2\nb web:2 sent 1/2" {
+		t.Error(got)
+	}
+}
+
+func TestFailingNodeIsNamedAndStopsNoOther(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a", "b", "c")
+	fakes[1].before = func(*fakeNode) error { return errors.New("write: no space left on device") }
+	loads, err := loadArchived(t.Context(), images, nodes, imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x")))
+	if err == nil || !strings.Contains(err.Error(), `load image "web:1" onto node "b"`) || strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("error is %v", err)
+	}
+	if got := outcomes(loads); got != "a web:1 sent 1/1\nb web:1 failed 0/1\nc web:1 sent 1/1" {
+		t.Error(got)
+	}
+	if loads[1].Err == nil || fakes[1].imports != 2 {
+		t.Errorf("node b: error %v after %d imports", loads[1].Err, fakes[1].imports)
+	}
+}
+
+func TestConcurrentLoadsShareTheWork(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	img := imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x"))
+	arrived := make(chan struct{}, 8)
+	release := make(chan struct{})
+	fakes[0].before = func(n *fakeNode) error {
+		n.mu.Unlock() // others may ask for the state meanwhile
+		arrived <- struct{}{}
+		<-release
+		n.mu.Lock()
+		return nil
+	}
+	var running sync.WaitGroup
+	errs := make([]error, 8)
+	for k := range errs {
+		running.Go(func() { _, errs[k] = loadArchived(t.Context(), images, nodes, img) })
+	}
+	<-arrived
+	// All eight wait for the one import before it may end.
+	waitFor(t, func() bool {
+		images.loads.mu.Lock()
+		defer images.loads.mu.Unlock()
+		for _, c := range images.loads.calls {
+			return c.waiters == len(errs)
+		}
+		return false
+	})
+	close(release)
+	running.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if fakes[0].imports != 1 {
+		t.Errorf("%d imports", fakes[0].imports)
+	}
+}
+
+func waitFor(t *testing.T, what func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !what() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen within 10 s")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestCancelledLoadStopsAndNobodyElseSuffers(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	img := imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x"))
+	arrived, release := make(chan struct{}), make(chan struct{})
+	fakes[0].before = func(n *fakeNode) error {
+		n.mu.Unlock()
+		close(arrived)
+		<-release
+		n.mu.Lock()
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	patient := make(chan error)
+	go func() {
+		<-arrived
+		go func() {
+			_, err := loadArchived(t.Context(), images, nodes, img)
+			patient <- err
+		}()
+		waitFor(t, func() bool {
+			images.loads.mu.Lock()
+			defer images.loads.mu.Unlock()
+			for _, c := range images.loads.calls {
+				return c.waiters == 2
+			}
+			return false
+		})
+		cancel()
+	}()
+	if _, err := loadArchived(ctx, images, nodes, img); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	close(release)
+	if err := <-patient; err != nil {
+		t.Errorf("the other load: %v", err)
+	}
+}
+
+func TestPruneKeepsTheLastWhatRunsAndWhatIsNotBerths(t *testing.T) {
+	_, nodes := fakeNodes("a")
+	node := nodes[0].(*fakeNode)
+	images := offEngine(t)
+	shared := tarLayer(t, "base", "base")
+	mine := func(n int) map[string]string {
+		return map[string]string{labelNodeProject: "shop", labelNodeLoaded: fmt.Sprint(1000 + n)}
+	}
+	put := func(name, text string, labels map[string]string) {
+		img := imageOf(t, images, []string{name}, shared, tarLayer(t, "app", text))
+		if _, err := loadArchived(t.Context(), images, nodes, img); err != nil {
+			t.Fatal(err)
+		}
+		full, err := FullName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := node.images[full]
+		record.Labels = labels
+		node.images[full] = record
+	}
+	for n := range 6 {
+		put(fmt.Sprintf("shop-web:berth-%012d", n), fmt.Sprint(n), mine(n))
+	}
+	put("shop-web:dev", "user's", nil)                                                 // not a content tag
+	put("other:berth-000000000000", "0", map[string]string{labelNodeProject: "other"}) // shares an image with shop-web 0
+	put("shop-web:berth-aaaaaaaaaaaa", "a", nil)                                       // not loaded for the project
+	node.running["docker.io/library/shop-web:berth-000000000001"] = true
+	if err := pruneNode(t.Context(), node, "shop", []string{"docker.io/library/shop-web:berth-000000000002"}, keepBuilds); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	ids := 0
+	for name := range node.images {
+		if isID(name) {
+			ids++
+		} else {
+			left = append(left, strings.TrimPrefix(name, "docker.io/library/"))
+		}
+	}
+	slices.Sort(left)
+	want := []string{
+		"other:berth-000000000000", "shop-web:berth-000000000001", "shop-web:berth-000000000002", "shop-web:berth-000000000003",
+		"shop-web:berth-000000000004", "shop-web:berth-000000000005", "shop-web:berth-aaaaaaaaaaaa", "shop-web:dev",
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("left are\n%s\nwant\n%s", strings.Join(left, "\n"), strings.Join(want, "\n"))
+	}
+	if ids != 8 { // the record of shop-web 0 stays, for other has its image
+		t.Errorf("%d records by ID are left", ids)
+	}
+}
+
+// kindNodes are the real nodes of the shared test cluster.
+func kindNodes(t testing.TB) (*docker.Client, []*KindNode) {
+	t.Helper()
+	name, _ := testneed.Cluster(t)
+	engine, err := docker.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := NodesOf(t.Context(), engine, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, n := range nodes {
+			n.Close()
+		}
+		_ = engine.Close()
+	})
+	return engine, nodes
+}
+
+// TestNodeContract holds for the fake node and for a real one.
+func TestNodeContract(t *testing.T) {
+	t.Run("fake", func(t *testing.T) { nodeContract(t, newFakeNode("fake"), "linux/amd64") })
+	t.Run("kind", func(t *testing.T) {
+		_, nodes := kindNodes(t)
+		nodeContract(t, nodes[len(nodes)-1], "linux/amd64")
+	})
+}
+
+func nodeContract(t *testing.T, node Node, platform string) {
+	images := offEngine(t)
+	repo := "berth.test/contract-" + token(t)
+	first := imageOf(t, images, nil, tarLayer(t, "base", repo), tarLayer(t, "app", repo+"1"))
+	second := imageOf(t, images, nil, tarLayer(t, "base", repo), tarLayer(t, "app", repo+"2"))
+	third := imageOf(t, images, nil, tarLayer(t, "base", repo+"other"), tarLayer(t, "app", repo+"3"))
+	t.Cleanup(func() {
+		_ = node.Remove(context.WithoutCancel(t.Context()), []string{repo + ":1", repo + ":2", repo + ":alias"})
+	})
+	send := func(img layout.NamedImage, name string, labels map[string]string, layers ...int) error {
+		t.Helper()
+		include := map[int]bool{}
+		for _, l := range layers {
+			include[l] = true
+		}
+		thin, err := layout.NewThin(img.Image, []string{name}, include)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var buf strings.Builder
+		if err := thin.Write(&buf, images.cache); err != nil {
+			t.Fatal(err)
+		}
+		if int64(buf.Len()) != thin.Size() {
+			t.Fatalf("the archive has %d bytes, and Size says %d", buf.Len(), thin.Size())
+		}
+		return node.Import(t.Context(), platform, labels, thin.Size(), strings.NewReader(buf.String()))
+	}
+	state := func(names ...string) NodeState {
+		t.Helper()
+		s, err := node.State(t.Context(), names, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if err := send(first, repo+":1", map[string]string{labelNodeProject: "contract"}, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	s := state(repo + ":1")
+	if s.Images[repo+":1"] != first.Digest() || len(missingLayers(first.ChainIDs(), s)) != 0 {
+		t.Errorf("after the import: %v, missing %v", s.Images, missingLayers(first.ChainIDs(), s))
+	}
+	if got := missingLayers(second.ChainIDs(), s); !got[1] || len(got) != 1 {
+		t.Errorf("of the second image the node lacks %v", got)
+	}
+	if err := send(second, repo+":2", nil, 1); err != nil {
+		t.Errorf("import without the layer that is there: %v", err)
+	}
+	if err := send(third, repo+":3", nil, 1); err == nil {
+		t.Error("an import that lacks a layer succeeded")
+	}
+	if len(missingLayers(third.ChainIDs(), state(repo+":3"))) == 0 {
+		t.Error("the node claims layers it was never sent")
+	}
+	if err := node.Tag(t.Context(), repo+":1", []string{repo + ":alias"}, map[string]string{labelNodeProject: "aliased"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Tag(t.Context(), repo+":nothere", []string{repo + ":x"}, nil); err == nil {
+		t.Error("tagging an image that is not there succeeded")
+	}
+	list, err := node.Images(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{}
+	for _, img := range list {
+		if strings.HasPrefix(img.Name, repo) {
+			labels[img.Name] = fmt.Sprint(img.Labels[labelNodeProject], img.Running)
+		}
+	}
+	for name, want := range map[string]string{repo + ":1": "contractfalse", repo + ":alias": "aliasedfalse", repo + ":2": "false"} {
+		if labels[name] != want {
+			t.Errorf("%s is %q, want %q", name, labels[name], want)
+		}
+	}
+	gone := []string{repo + ":1", repo + ":2", repo + ":3", repo + ":alias", repo + ":never"}
+	if err := node.Remove(t.Context(), append(gone, orphans(list, gone)...)); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(gone...); len(s.Images) != 0 {
+		t.Errorf("left are %v", s.Images)
+	}
+	if err := node.Remove(t.Context(), []string{repo + ":3", third.Manifest.Config.Digest.String()}); err != nil {
+		t.Errorf("remove what is gone: %v", err)
+	}
+}
