@@ -147,6 +147,8 @@ func archive(binary []byte) (io.Reader, error) {
 	w := tar.NewWriter(&buf)
 	err := errors.Join(
 		w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(Dir, "/") + "/", Mode: 0o755}),
+		// Called by this name it is the supervisor: pods mount Dir as /.berth and run /.berth/init.
+		w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(path.Join(Dir, "init"), "/"), Linkname: Name, Mode: 0o777}),
 		w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(path.Join(Dir, Name), "/"), Mode: 0o755, Size: int64(len(binary))}),
 	)
 	if err != nil {

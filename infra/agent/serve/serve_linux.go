@@ -56,15 +56,26 @@ func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
 		return with(r, func(a wire.TagArgs) error { return n.tagImage(ctx, a) })
 	case wire.OpRemoveImages:
 		return with(r, func(a wire.RemoveArgs) error { return n.removeImages(ctx, a) })
+	case wire.OpSync:
+		return answer(r, func(a wire.SyncArgs) (any, error) { return syncFiles(a.Container, r) })
+	case wire.OpSupervisor:
+		return answer(r, func(a wire.SupervisorArgs) (any, error) { return askSupervisor(ctx, a) })
+	case wire.OpLogs:
+		return with(r, func(a wire.LogsArgs) error { return readLog(ctx, podLogs, a, r) })
 	}
 	return nil, &wire.Error{Code: wire.CodeUnknown, Message: fmt.Sprintf("the agent knows no operation %q", r.Op)}
 }
 
-// with decodes a request's arguments for f.
-func with[A any](r *wire.Request, f func(A) error) (any, error) {
+// answer decodes a request's arguments for f.
+func answer[A any](r *wire.Request, f func(A) (any, error)) (any, error) {
 	var args A
 	if err := r.Args(&args); err != nil {
 		return nil, err
 	}
-	return nil, f(args)
+	return f(args)
+}
+
+// with is answer without a value.
+func with[A any](r *wire.Request, f func(A) error) (any, error) {
+	return answer(r, func(a A) (any, error) { return nil, f(a) })
 }

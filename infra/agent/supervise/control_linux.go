@@ -121,6 +121,9 @@ func allowed(c net.Conn) bool {
 	return err == nil && credErr == nil && (cred.Pid == 0 || cred.Uid == 0)
 }
 
+// ErrNone is a container whose first process is not berth's.
+var ErrNone = errors.New("the container has no supervisor: its program cannot be restarted without a new container")
+
 // Ask sends a request to the supervisor of the container whose first process
 // has this pid on the node. It needs the rights of the node's root.
 func Ask(ctx context.Context, pid int, op string) (Reply, error) {
@@ -130,7 +133,7 @@ func Ask(ctx context.Context, pid int, op string) (Reply, error) {
 	}
 	conn, err := dialIn(ctx, pid, address)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return Reply{}, fmt.Errorf("process %d is no supervisor of berth: %w", pid, os.ErrNotExist)
+		return Reply{}, ErrNone
 	}
 	if err != nil {
 		return Reply{}, err

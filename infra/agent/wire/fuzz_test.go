@@ -61,3 +61,28 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// FuzzFileReader reads file operations from whatever comes.
+func FuzzFileReader(f *testing.F) {
+	var seed bytes.Buffer
+	for _, file := range []File{{Kind: FileContent, Target: "/a", Size: 3}, {Kind: FileRemoval, Target: "/b"}} {
+		if err := WriteFile(&seed, file, bytes.NewReader([]byte("abc"))); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(seed.Bytes())
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := NewFileReader(bytes.NewReader(data))
+		for range len(data) + 1 {
+			file, err := r.Next()
+			if err != nil {
+				return
+			}
+			if n, err := io.Copy(io.Discard, r); err == nil && n != file.Size && file.Kind == FileContent {
+				t.Fatalf("%d bytes of %d without an error", n, file.Size)
+			}
+		}
+		t.Fatal("more operations than bytes")
+	})
+}

@@ -31,14 +31,13 @@ type Code string
 
 // The codes; the empty one is any other error.
 const (
-	CodeNotFound    Code = "not-found"
-	CodeExists      Code = "exists"
-	CodeReadOnly    Code = "read-only"
-	CodeOutside     Code = "outside"  // a path leads out of the container
-	CodeUnknown     Code = "unknown"  // the agent does not know the operation
-	CodeCanceled    Code = "canceled" // the caller's own wish
-	CodeOverloaded  Code = "overloaded"
-	CodeUnsupported Code = "unsupported"
+	CodeNotFound     Code = "not-found"
+	CodeExists       Code = "exists"
+	CodeReadOnly     Code = "read-only"     // a read-only volume
+	CodeNoSupervisor Code = "no-supervisor" // the container's first process is not berth's
+	CodeUnknown      Code = "unknown"       // the agent does not know the operation
+	CodeCanceled     Code = "canceled"      // the caller's own wish
+	CodeOverloaded   Code = "overloaded"    // too many requests at a time
 )
 
 // Error is an error of the other side. errors.Is finds fs.ErrNotExist,

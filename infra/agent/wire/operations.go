@@ -9,6 +9,9 @@ const (
 	OpImportImage  = "image.import" // ImportArgs, body: OCI tar -> nothing
 	OpTagImage     = "image.tag"    // TagArgs -> nothing
 	OpRemoveImages = "image.remove" // RemoveArgs -> nothing
+	OpSync         = "sync"         // SyncArgs, body: what WriteFile writes -> SyncValue
+	OpSupervisor   = "supervisor"   // SupervisorArgs -> SupervisorValue
+	OpLogs         = "logs"         // LogsArgs -> nothing; output: lines as the CRI writes them
 )
 
 // Image is a name that the node's containerd knows.
@@ -31,4 +34,37 @@ type TagArgs struct {
 // RemoveArgs lists images to remove; those that are not there are no error.
 type RemoveArgs struct {
 	Names []string `json:"names"`
+}
+
+// SyncArgs names the container whose files change.
+type SyncArgs struct {
+	Container string `json:"container"` // containerd id
+}
+
+// SyncValue counts what was done.
+type SyncValue struct {
+	Written int   `json:"written"` // files, directories and links
+	Removed int   `json:"removed"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// SupervisorArgs is a request to the supervisor of a container.
+type SupervisorArgs struct {
+	Container string `json:"container"` // containerd id
+	Request   string `json:"request"`   // restart, start or status
+}
+
+// SupervisorValue is its answer.
+type SupervisorValue struct {
+	Running bool `json:"running"`
+	Pid     int  `json:"pid"`    // of the program, as the container sees it
+	Starts  int  `json:"starts"` // so far
+	Status  int  `json:"status"` // exit status of the last end
+}
+
+// LogsArgs says which lines of a container's log to read.
+type LogsArgs struct {
+	Container string `json:"container"` // containerd id
+	Tail      int    `json:"tail"`      // the last so many lines; negative: all
+	Follow    bool   `json:"follow"`    // and those to come, until the log is removed
 }

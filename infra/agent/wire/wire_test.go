@@ -92,7 +92,7 @@ func TestErrorsKeepTheirKindAndWords(t *testing.T) {
 		"plain":     {errors.New("no space left"), nil, "no space left"},
 		"not found": {fmt.Errorf("image %q: %w", "x", fs.ErrNotExist), fs.ErrNotExist, `image "x"`},
 		"exists":    {fs.ErrExist, fs.ErrExist, "exist"},
-		"own code":  {fmt.Errorf("write: %w", &Error{Code: CodeOutside, Message: "leads out"}), &Error{Code: CodeOutside}, "write: leads out"},
+		"own code":  {fmt.Errorf("write: %w", &Error{Code: CodeReadOnly, Message: "mounted so"}), &Error{Code: CodeReadOnly}, "write: mounted so"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := connect(t, func(context.Context, *Request) (any, error) { return nil, tc.err })
@@ -308,4 +308,38 @@ func repeat(f Frame, n int) []Frame {
 		all[i] = f
 	}
 	return all
+}
+
+func TestFilesComeThroughTheStream(t *testing.T) {
+	files := []File{
+		{Kind: FileContent, Target: "/a", Mode: 0o755, Size: 3}, {Kind: FileDir, Target: "/d", Mode: 0o700},
+		{Kind: FileContent, Target: "/empty"}, {Kind: FileLink, Target: "/l", Link: "../x"}, {Kind: FileRemoval, Target: "/gone"},
+		{Kind: FileContent, Target: "/skipped", Size: 100000}, {Kind: FileContent, Target: "/last", Size: 4},
+	}
+	contents := map[string]string{"/a": "abc", "/skipped": strings.Repeat("s", 100000), "/last": "last, and more than its size"}
+	var stream bytes.Buffer
+	for _, f := range files {
+		if err := WriteFile(&stream, f, strings.NewReader(contents[f.Target])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewFileReader(&stream)
+	for _, want := range files {
+		got, err := r.Next()
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+		if want.Kind == FileContent && want.Target != "/skipped" {
+			text, err := io.ReadAll(r)
+			if err != nil || string(text) != contents[want.Target][:want.Size] {
+				t.Errorf("%s: %q, %v", want.Target, text, err)
+			}
+		}
+	}
+	if _, err := r.Next(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := WriteFile(io.Discard, File{Kind: FileContent, Target: "/x", Size: 10}, strings.NewReader("short")); err == nil {
+		t.Error("a file that shrank was sent")
+	}
 }

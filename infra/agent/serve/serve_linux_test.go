@@ -1,0 +1,247 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/infra/agent/wire"
+)
+
+// connect serves a node whose ctr is a script that writes its arguments and
+// input to a file and then does what script says.
+func connect(t *testing.T, script string) (c *wire.Client, calls func() string) {
+	t.Helper()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "log")
+	text := fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$*\" >> %s\ncase \"$*\" in *import*) cat >> %s;; esac\n%s\n", log, log, script)
+	ctr := filepath.Join(dir, "ctr")
+	if err := os.WriteFile(ctr, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	n := &Node{ctr: ctr}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		_ = n.Run(context.Background(), far, far)
+		far.Close()
+	})
+	c, err := wire.NewClient(t.Context(), near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		serving.Wait()
+	})
+	return c, func() string {
+		raw, _ := os.ReadFile(log)
+		return string(raw)
+	}
+}
+
+func TestSnapshotsAreTheCommittedOnes(t *testing.T) {
+	c, _ := connect(t, `cat <<'EOF'
+KEY                                                                     PARENT                                                                  KIND      
+sha256:aa                                                                                                                                       Committed 
+sha256:bb                                                               sha256:aa                                                               Committed 
+0123                                                                    sha256:bb                                                               Active    
+EOF
+echo 'level=warning msg="DEPRECATION"' >&2`)
+	var out bytes.Buffer
+	if err := c.Call(t.Context(), wire.OpSnapshots, nil, nil, &out, nil); err != nil || out.String() != "sha256:aa\nsha256:bb\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+func TestImagesHaveNamesAndDigests(t *testing.T) {
+	c, _ := connect(t, `cat <<'EOF'
+REF                              TYPE                                       DIGEST      SIZE     PLATFORMS   LABELS
+docker.io/library/web:dev        application/vnd.oci.image.manifest.v1+json sha256:aa   1.5 MiB  linux/amd64 -
+sha256:cc                        application/vnd.oci.image.index.v1+json    sha256:bb   -        -           -
+EOF`)
+	var out bytes.Buffer
+	err := c.Call(t.Context(), wire.OpImages, nil, nil, &out, nil)
+	if want := `{"name":"docker.io/library/web:dev","digest":"sha256:aa"}` + "\n" + `{"name":"sha256:cc","digest":"sha256:bb"}` + "\n"; err != nil || out.String() != want {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+func TestImageOperationsRunCtr(t *testing.T) {
+	c, calls := connect(t, "")
+	for _, step := range []struct {
+		op   string
+		args any
+		body io.Reader
+	}{
+		{wire.OpImportImage, wire.ImportArgs{Platform: "linux/amd64"}, strings.NewReader("the tar\n")},
+		{wire.OpTagImage, wire.TagArgs{Source: "a", Target: "b"}, nil},
+		{wire.OpRemoveImages, wire.RemoveArgs{Names: []string{"a", "b"}}, nil},
+		{wire.OpRemoveImages, wire.RemoveArgs{}, nil},
+	} {
+		if err := c.Call(t.Context(), step.op, step.args, step.body, nil, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	want := "-n k8s.io images import --platform linux/amd64 -\nthe tar\n-n k8s.io images tag --force a b\n-n k8s.io images rm a b\n"
+	if got := calls(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestFailureOfCtrCarriesItsWords(t *testing.T) {
+	c, _ := connect(t, `echo 'ctr: image "a": not found' >&2; exit 1`)
+	err := c.Call(t.Context(), wire.OpTagImage, wire.TagArgs{Source: "a", Target: "b"}, nil, nil, nil)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), `ctr: image "a": not found`) {
+		t.Errorf("got %v", err)
+	}
+	full, _ := connect(t, `echo 'ctr: no space left on device' >&2; exit 1`)
+	err = full.Call(t.Context(), wire.OpImportImage, wire.ImportArgs{}, bytes.NewReader(make([]byte, 4<<20)), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnknownOperationsAndArgumentsAreErrors(t *testing.T) {
+	c, _ := connect(t, "")
+	if err := c.Call(t.Context(), "make.coffee", nil, nil, nil, nil); !errors.Is(err, &wire.Error{Code: wire.CodeUnknown}) {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Call(t.Context(), wire.OpTagImage, "text", nil, nil, nil); err == nil {
+		t.Error("arguments of another form were taken")
+	}
+	for _, id := range []string{"", "../x", "no-such-container"} {
+		if err := c.Call(t.Context(), wire.OpSync, wire.SyncArgs{Container: id}, nil, nil, nil); err == nil {
+			t.Errorf("container %q was found", id)
+		}
+	}
+}
+
+func TestHelloSaysWhatRuns(t *testing.T) {
+	c, _ := connect(t, "")
+	if want, err := ownHash(); err != nil || c.Hello.Binary != want || c.Hello.Arch == "" {
+		t.Errorf("%+v, %v", c.Hello, err)
+	}
+}
+
+// podLog makes a log as the kubelet names it.
+func podLog(t *testing.T, text string) (links, file string) {
+	t.Helper()
+	dir := t.TempDir()
+	links, file = filepath.Join(dir, "containers"), filepath.Join(dir, "pods", "web", "0.log")
+	if err := errors.Join(os.Mkdir(links, 0o755), os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644),
+		os.Symlink(file, filepath.Join(links, "web_ns_web-abc.log"))); err != nil {
+		t.Fatal(err)
+	}
+	return links, file
+}
+
+func TestTailOfLog(t *testing.T) {
+	long := strings.Repeat("x", 100000)
+	for name, tc := range map[string]struct {
+		text string
+		tail int
+		want string
+	}{
+		"all":              {"a\nb\nc\n", -1, "a\nb\nc\n"},
+		"last two":         {"a\nb\nc\n", 2, "b\nc\n"},
+		"more than it has": {"a\nb\n", 5, "a\nb\n"},
+		"none":             {"a\nb\n", 0, ""},
+		"unfinished line":  {"a\nb", 1, "b"},
+		"long lines":       {"a\n" + long + "\n" + long + "\n", 2, long + "\n" + long + "\n"},
+		"empty":            {"", 3, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			links, _ := podLog(t, tc.text)
+			var out bytes.Buffer
+			if err := readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: tc.tail}, &out); err != nil || out.String() != tc.want {
+				t.Errorf("%d bytes, %v, want %d", out.Len(), err, len(tc.want))
+			}
+		})
+	}
+}
+
+func TestFollowedLogSurvivesRotationAndEndsWithThePod(t *testing.T) {
+	links, file := podLog(t, "old\n1\n")
+	lines := make(chan string, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: 1, Follow: true}, writerFunc(func(p []byte) (int, error) {
+			for line := range strings.Lines(string(p)) {
+				lines <- strings.TrimSpace(line)
+			}
+			return len(p), nil
+		}))
+	}()
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case got := <-lines:
+			if got != want {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no %q within 10 s", want)
+		}
+	}
+	appendTo := func(name, text string) {
+		t.Helper()
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	expect("1")
+	appendTo(file, "2\n")
+	expect("2")
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(file+".1", "3\n")
+	expect("3")
+	appendTo(file, "4\n")
+	expect("4")
+	appendTo(file, "5\n")
+	expect("5")
+	if err := os.RemoveAll(filepath.Dir(file)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on after the log is gone")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestFollowedLogEndsWithItsReader(t *testing.T) {
+	links, _ := podLog(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := readLog(ctx, links, wire.LogsArgs{Container: "abc", Follow: true}, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := readLog(t.Context(), links, wire.LogsArgs{Container: "none"}, io.Discard); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/berth-dev/berth/infra/agent/wire"
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// ErrNoSupervisor is a container whose program cannot be started again in place.
+var ErrNoSupervisor = errors.New("the container has no supervisor")
+
+// Sync carries out file operations in a running container of this node, by its
+// containerd id, in order. Owner and mode of a replaced file stay; a new one gets the
+// mode of its source and the owner of its directory; directories are made as
+// needed; links are followed inside the container and never out of it. A source
+// that has gone meanwhile is left out: its removal is a change of its own. A container that
+// does not run any more is fs.ErrNotExist.
+func (n *Node) Sync(ctx context.Context, container string, files []model.FileSync) error {
+	for attempt := 0; ; attempt++ {
+		body, in := io.Pipe()
+		go func() { in.CloseWithError(sendFiles(in, files)) }()
+		err := n.once(ctx, wire.OpSync, wire.SyncArgs{Container: container}, body, nil, nil)
+		_ = body.Close() // ends the sender when the agent has not read all
+		if attempt > 0 || !errors.Is(err, wire.ErrConnection) {
+			return err
+		}
+	}
+}
+
+func sendFiles(w io.Writer, files []model.FileSync) error {
+	for _, f := range files {
+		if err := sendFile(w, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sendFile(w io.Writer, f model.FileSync) error {
+	if f.Op == model.FileRemoved {
+		return wire.WriteFile(w, wire.File{Kind: wire.FileRemoval, Target: f.Target}, nil)
+	}
+	info, err := os.Lstat(f.Source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	out := wire.File{Target: f.Target, Mode: uint32(info.Mode().Perm())}
+	switch {
+	case info.IsDir():
+		out.Kind = wire.FileDir
+		return wire.WriteFile(w, out, nil)
+	case info.Mode()&fs.ModeSymlink != 0:
+		out.Kind = wire.FileLink
+		if out.Link, err = os.Readlink(f.Source); err != nil {
+			return err
+		}
+		return wire.WriteFile(w, out, nil)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is neither a file, a directory nor a link", f.Source)
+	}
+	source, err := os.Open(f.Source)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if info, err = source.Stat(); err != nil {
+		return err
+	}
+	out.Kind, out.Size = wire.FileContent, info.Size()
+	return wire.WriteFile(w, out, source)
+}
+
+// Restart starts the program of a supervised container again, in the same
+// container, and returns when the new one has started. Without a supervisor it
+// fails with ErrNoSupervisor.
+func (n *Node) Restart(ctx context.Context, container string) (Program, error) {
+	return n.supervisor(ctx, container, "restart")
+}
+
+// Start starts the program of a supervised container unless it runs.
+func (n *Node) Start(ctx context.Context, container string) (Program, error) {
+	return n.supervisor(ctx, container, "start")
+}
+
+// Program is the state of a supervised container's program.
+func (n *Node) Program(ctx context.Context, container string) (Program, error) {
+	return n.supervisor(ctx, container, "status")
+}
+
+// Program is what a supervisor says of its program.
+type Program struct {
+	Running bool
+	Pid     int // as the container sees it
+	Starts  int // so far, the first included
+	Status  int // exit status of the last end, 128+n for signal n
+}
+
+func (n *Node) supervisor(ctx context.Context, container, request string) (Program, error) {
+	var v wire.SupervisorValue
+	err := n.once(ctx, wire.OpSupervisor, wire.SupervisorArgs{Container: container, Request: request}, nil, nil, &v)
+	if errors.Is(err, &wire.Error{Code: wire.CodeNoSupervisor}) {
+		return Program{}, fmt.Errorf("container %q: %w", container, ErrNoSupervisor)
+	}
+	return Program{Running: v.Running, Pid: v.Pid, Starts: v.Starts, Status: v.Status}, err
+}
+
+// Log copies the last lines of a container's log (all if lines is negative) to out,
+// as the container runtime writes them (time, stream, P or F, text), and with
+// follow those to come until the log is removed or ctx ends.
+func (n *Node) Log(ctx context.Context, container string, lines int, follow bool, out io.Writer) error {
+	return n.once(ctx, wire.OpLogs, wire.LogsArgs{Container: container, Tail: lines, Follow: follow}, nil, out, nil)
+}
