@@ -179,13 +179,13 @@ const (
 
 // ServiceState is what a cluster shows of one compose service.
 type ServiceState struct {
-	Service  string
-	Kind     string // Deployment, StatefulSet, DaemonSet, Job
-	Name     string // the workload's name
-	Desired  int32
-	Ready    int32
-	Pods     []PodState
-	Complete bool // a Job that succeeded
+	Service  string     `json:"service"`
+	Kind     string     `json:"kind"` // Deployment, StatefulSet, DaemonSet, Job
+	Name     string     `json:"name"` // the workload's name
+	Desired  int32      `json:"desired"`
+	Ready    int32      `json:"ready"`
+	Pods     []PodState `json:"pods"`
+	Complete bool       `json:"complete"` // a Job that succeeded
 }
 
 // PodState is what a cluster shows of one pod of a service.
@@ -207,13 +207,13 @@ type PodState struct {
 
 // PublishedPort is one host port that leads to a compose service.
 type PublishedPort struct {
-	Service     string // compose service
-	KubeService string // the ready-only Service behind it
-	HostIP      string // default 127.0.0.1
-	HostPort    int    // 0: any free port
-	HostPortEnd int    // of a range to choose from; 0 or HostPort when there is no choice
-	Target      int    // container port, and port of KubeService
-	Protocol    string // tcp or udp
+	Service     string `json:"service"`               // compose service
+	KubeService string `json:"kubeService"`           // the ready-only Service behind it
+	HostIP      string `json:"hostIP"`                // default 127.0.0.1
+	HostPort    int    `json:"hostPort"`              // 0: any free port
+	HostPortEnd int    `json:"hostPortEnd,omitempty"` // of a range to choose from; 0 or HostPort when there is no choice
+	Target      int    `json:"target"`                // container port, and port of KubeService
+	Protocol    string `json:"protocol"`              // tcp or udp
 }
 
 // FileChange is one change below a watched root.

@@ -26,11 +26,11 @@ func (app *App) clusters(ctx context.Context) (*cluster.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	nodeImage, _, err := kit.NodeImage()
+	nodeImage, kubernetes, err := kit.NodeImage()
 	if err != nil {
 		return nil, err
 	}
-	return cluster.New(engine, filepath.Join(cache, "berth", "clusters"), nodeImage), nil
+	return cluster.New(engine, filepath.Join(cache, "berth", "clusters"), nodeImage, "berth/node:"+kubernetes), nil
 }
 
 // createCluster makes the cluster, or brings one that is stopped or half done

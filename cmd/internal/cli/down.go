@@ -59,33 +59,27 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 	if err != nil {
 		return err
 	}
-	task := progress.Start(app.sink(), "down "+project, "removing ports")
 	if err := gateway.New(engine).Remove(ctx, info.Name, project); err != nil {
-		return task.End(err, "")
+		return err
 	}
-	switch {
-	case info.State == cluster.Absent:
-		task.Update("there is no cluster")
-	case info.State == cluster.Stopped:
-		return task.End(problem.New(fmt.Sprintf("remove project %q", project), errors.New("the cluster is stopped"),
-			"berth cluster start "+info.Name), "")
+	switch info.State {
+	case cluster.Absent:
+		progress.Say(app.sink(), progress.Note, "cluster "+info.Name, "there is none, so no service runs")
+	case cluster.Stopped:
+		return problem.New(fmt.Sprintf("remove project %q", project), errors.New("the cluster is stopped"),
+			"berth cluster start "+info.Name)
 	default:
-		task.Update("removing services")
 		client, err := app.kube()
 		if err != nil {
-			return task.End(err, "")
+			return err
 		}
 		if _, err := apply.New(client, project, translate.Namespace(project), app.sink()).Delete(ctx, opts.volumes); err != nil {
-			return task.End(err, "")
+			return err
 		}
 	}
 	if opts.rmi == "local" {
-		task.Update("removing images")
-		if err := app.forgetImages(ctx, project, info.Name); err != nil {
-			return task.End(err, "")
-		}
+		return app.forgetImages(ctx, project, info.Name)
 	}
-	task.Done("")
 	return nil
 }
 
@@ -108,5 +102,6 @@ func (app *App) forgetImages(ctx context.Context, project, clusterName string) e
 		defer n.Close()
 		nodes = append(nodes, n)
 	}
-	return images.Forget(ctx, project, nodes)
+	task := progress.Start(app.sink(), "images "+project, "removing what berth built")
+	return task.End(images.Forget(ctx, project, nodes), "")
 }

@@ -132,7 +132,7 @@ const (
 // verbs lists every verb by group.
 func verbs(app *App) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
-		groupProject: append([]*cobra.Command{newUpCommand(app), newDownCommand(app)}, serviceVerbs(app)...),
+		groupProject: append([]*cobra.Command{newUpCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
 		groupImages:  {newLoadCommand(app)},
 		groupConvert: {},
 		groupCluster: {newClusterCommand(app), newDoctorCommand(app)},
