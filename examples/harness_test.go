@@ -199,7 +199,7 @@ func ingressPort() string {
 	return "8480"
 }
 
-// pod is a row of `berth ps --format json`.
+// pod is a line of `berth ps --format json`.
 type pod struct {
 	Name, Service, Node, State, Health string
 	Restarts                           int
@@ -212,8 +212,13 @@ func (p *project) pods(service string) ([]pod, error) {
 		return nil, errors.New(stderr)
 	}
 	var pods []pod
-	if err := json.Unmarshal([]byte(stdout), &pods); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, stdout)
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	for decoder.More() {
+		var row pod
+		if err := decoder.Decode(&row); err != nil {
+			return nil, fmt.Errorf("%w: %s", err, stdout)
+		}
+		pods = append(pods, row)
 	}
 	return pods, nil
 }
