@@ -2,6 +2,7 @@ package composefile
 
 import (
 	"os"
+	"path/filepath"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -24,11 +25,25 @@ func (r *reader) pathFacts(p *types.Project) map[string]translate.PathFacts {
 			facts[path] = lookAt(path)
 		}
 	}
-	for _, s := range p.Services {
-		for _, v := range s.Volumes {
+	mounts := func(volumes []types.ServiceVolumeConfig) {
+		for _, v := range volumes {
 			if v.Type == types.VolumeTypeBind {
 				look(v.Source)
 			}
+		}
+	}
+	for _, s := range p.Services {
+		mounts(s.Volumes)
+		for _, hook := range s.PreStart {
+			mounts(hook.Volumes)
+		}
+	}
+	for _, j := range p.Jobs {
+		mounts(j.Volumes)
+	}
+	for _, v := range p.Volumes {
+		if device := v.DriverOpts["device"]; filepath.IsAbs(device) {
+			look(device)
 		}
 	}
 	for _, c := range p.Configs {
@@ -53,6 +68,9 @@ func lookAt(path string) translate.PathFacts {
 		Socket: info.Mode()&os.ModeSocket != 0,
 		Mode:   uint32(info.Mode().Perm()),
 		Size:   info.Size(),
+	}
+	if f.Dir {
+		f.Files, f.Whole = snapshot(path)
 	}
 	if info.Mode().IsRegular() && info.Size() <= maxContent {
 		if content, err := readSmallFile(path, maxContent); err == nil {
