@@ -172,8 +172,11 @@ func (s *snapshot) judgeRollout(r rollout, service string, cond model.WaitCondit
 		v.done = running >= int(r.desired)
 		v.text = fmt.Sprintf("%d/%d started", running, r.desired)
 	case model.WaitHealthy:
-		v.done = r.complete
 		v.text = fmt.Sprintf("%d/%d ready", min(r.ready, r.desired), r.desired)
+		if v.done = r.complete && steady(r.pods, now); r.complete && !v.done {
+			v.text += ": making sure that it stays up"
+			return v
+		}
 	default:
 		v.text = "waiting for it to end"
 	}
@@ -216,6 +219,47 @@ func (s *snapshot) podTroubles(pods []*corev1.Pod, service string, now time.Time
 		}
 	}
 	return all
+}
+
+// How long a container without a healthcheck must have run before it counts
+// as up: Kubernetes calls it ready the moment it starts, also if it crashes in
+// the next. The kubelet looks about once a second, and start times are in whole
+// seconds. A container that has crashed before must prove more.
+const (
+	steadyAfter      = 2500 * time.Millisecond
+	steadyAfterCrash = 10 * time.Second
+)
+
+// steady reports whether every pod has run long enough to be believed.
+func steady(pods []*corev1.Pod, now time.Time) bool {
+	for _, pod := range pods {
+		for _, c := range pod.Status.ContainerStatuses {
+			if c.State.Running == nil {
+				return false // the workload's own status is behind
+			}
+			if probed(pod, c.Name) {
+				continue
+			}
+			after := steadyAfter
+			if ended := c.LastTerminationState.Terminated; ended != nil && ended.ExitCode != 0 {
+				after = steadyAfterCrash
+			}
+			if now.Sub(c.State.Running.StartedAt.Time) < after {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// probed reports whether a container has a healthcheck.
+func probed(pod *corev1.Pod, container string) bool {
+	for _, c := range pod.Spec.Containers {
+		if c.Name == container {
+			return c.ReadinessProbe != nil
+		}
+	}
+	return false
 }
 
 // podStarted reports whether every container of a pod runs or has run.

@@ -92,7 +92,13 @@ func TestJudgingADeployment(t *testing.T) {
 		hint  string // part of its hint
 		grace time.Duration
 	}{
-		"ready":                   {set: (*scene).ready, cond: model.WaitHealthy, done: true},
+		"ready":                                  {set: (*scene).ready, cond: model.WaitHealthy, after: 3 * time.Second, done: true},
+		"ready a moment ago":                     {set: (*scene).ready, cond: model.WaitHealthy, after: time.Second, text: "1/1 ready: making sure that it stays up"},
+		"ready a moment ago, by its healthcheck": {set: func(s *scene) { s.ready(); s.probe(5, 3) }, cond: model.WaitHealthy, done: true},
+		"ready after a crash": {set: func(s *scene) {
+			s.ready()
+			s.container().LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 1}
+		}, cond: model.WaitHealthy, after: 5 * time.Second, text: "making sure"},
 		"running, not ready":      {set: (*scene).running, cond: model.WaitHealthy, text: "0/1 ready: waiting for its healthcheck"},
 		"running is started":      {set: (*scene).running, cond: model.WaitStarted, done: true},
 		"a crash is a start":      {set: func(s *scene) { s.crashed(1, 1, "Error") }, cond: model.WaitStarted, done: true},

@@ -202,9 +202,9 @@ func podReady(pod *corev1.Pod) bool {
 
 // Found is a compose project that a cluster has.
 type Found struct {
-	Project   string
-	Namespace string
-	Services  []model.ServiceState
+	Project   string               `json:"project"`
+	Namespace string               `json:"namespace"`
+	Services  []model.ServiceState `json:"services"`
 }
 
 // List finds all compose projects on a cluster, sorted by name.
