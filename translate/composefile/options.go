@@ -18,6 +18,7 @@ type Options struct {
 	Env              []string  // the process environment, KEY=value
 	Stdin            io.Reader // for the file "-"
 	Services         []string  // services the user named: enabled whatever their profiles say, unknown ones are errors
+	Without          string    // path of an attribute that is to count as not set: what becomes of the rest?
 }
 
 // Source says where a project came from.

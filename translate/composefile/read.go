@@ -2,6 +2,7 @@ package composefile
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -60,6 +61,9 @@ func (r *reader) project(sel selection) (*types.Project, error) {
 	}
 	if len(model.fields) == 0 {
 		return nil, &Error{Position: translate.Position{File: r.opts.display(sel.files[0])}, What: "the compose file is empty", Cure: "start with a line `services:`"}
+	}
+	if r.opts.Without != "" && !drop(model, r.opts.Without, composeRules()) {
+		return nil, &Error{What: fmt.Sprintf("the project does not set %q", r.opts.Without), Cure: "berth config shows what it sets"}
 	}
 	r.validate(model, true)
 	r.checkAttributes(model, composeRules(), nil)
