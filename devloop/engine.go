@@ -19,7 +19,8 @@ import (
 // An Engine gets a compose project onto a cluster. Its methods must not be
 // called at once.
 type Engine struct {
-	deps Deps
+	deps         Deps
+	observeEvery time.Duration // how often Dev looks at the cluster
 }
 
 // New returns an Engine over deps.
@@ -33,7 +34,7 @@ func New(deps Deps) *Engine {
 	if deps.Clock == nil {
 		deps.Clock = watch.SystemClock{}
 	}
-	return &Engine{deps: deps}
+	return &Engine{deps: deps, observeEvery: time.Second}
 }
 
 // Up makes the cluster what the project says, as far as opts asks, and waits
@@ -68,11 +69,7 @@ func (e *Engine) prepare(ctx context.Context, opts UpOptions, facts map[string]m
 	if err != nil {
 		return Want{}, Have{}, err
 	}
-	in.Images = make(map[string]translate.ImageFacts, len(facts))
-	for ref, f := range facts {
-		in.Images[ref] = translateFacts(f)
-	}
-	result, err := e.deps.Translate(in, e.deps.Target)
+	result, err := e.deps.Translate(withFacts(in, facts), e.deps.Target)
 	if err != nil {
 		return Want{}, Have{}, err
 	}
@@ -120,7 +117,7 @@ func scaled(in translate.Input, scale map[string]int) (translate.Input, error) {
 // execute decides and carries out.
 func (e *Engine) execute(ctx context.Context, want Want, have Have, dirty Dirty) (UpResult, *turn, error) {
 	plan := Decide(want, have, dirty)
-	t := newTurn(e.deps, want, have)
+	t := newTurn(e.deps, want, have, dirty)
 	f := newFlight(plan, limits(want.Options))
 	run(ctx, f, t.do, e.skipped(want))
 	for _, h := range plan.Holds {

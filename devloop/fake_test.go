@@ -536,3 +536,89 @@ func sorted(m map[string]string) string {
 	sort.Strings(lines)
 	return strings.Join(lines, "\n")
 }
+
+// pod finds a running container; the caller holds the lock.
+func (w *world) pod(id string) *fakePod {
+	for _, s := range w.services {
+		for _, p := range s.pods {
+			if p.name == id {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// A fakeSyncer writes into the world's containers.
+type fakeSyncer struct {
+	*world
+	noSupervisor bool
+}
+
+func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error {
+	leave, err := s.enter(ctx, "sync "+strings.Split(pod.Name, "-")[0])
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for _, f := range files {
+		content, err := os.ReadFile(f.Source)
+		s.mu.Lock()
+		p := s.pod(pod.ContainerID)
+		switch {
+		case p == nil:
+			s.mu.Unlock()
+			return errors.New("the container is gone")
+		case f.Op == model.FileRemoved || errors.Is(err, fs.ErrNotExist):
+			for name := range p.files {
+				if inside(f.Target, name) {
+					delete(p.files, name)
+				}
+			}
+		case err == nil:
+			p.files[f.Target] = string(content)
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) error {
+	leave, err := s.enter(ctx, "rerun "+strings.Split(pod.Name, "-")[0])
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if s.noSupervisor {
+		return ErrNoSupervisor
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pod(pod.ContainerID); p != nil {
+		p.restarts++
+	}
+	return nil
+}
+
+func (s *fakeSyncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(string)) error {
+	leave, err := s.enter(ctx, "exec "+strings.Split(pod.Name, "-")[0])
+	if err != nil {
+		return err
+	}
+	defer leave()
+	output("ran " + strings.Join(spec.Command, " ") + " in " + pod.Name)
+	return nil
+}
+
+// containers returns the files of every container of a service.
+func (w *world) containers(service string) []map[string]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []map[string]string
+	if s := w.services[service]; s != nil {
+		for _, p := range s.pods {
+			all = append(all, maps.Clone(p.files))
+		}
+	}
+	return all
+}

@@ -37,7 +37,6 @@ type UpResult struct {
 type DevOptions struct {
 	Up   UpOptions
 	Once bool // return when everything serves, or with the error
-	NoUp bool // do not start what does not run; only follow files
 	// OnUp, when set, is called with the result of every successful turn over
 	// the whole project: the first, and those after a change of the compose file.
 	OnUp func(UpResult)

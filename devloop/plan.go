@@ -20,6 +20,9 @@ const (
 	Apply   Verb = "Apply"   // objects of the project or of one service
 	Wait    Verb = "Wait"    // for a service to reach Action.Condition
 	Restart Verb = "Restart" // replace the pods of a service
+	Sync    Verb = "Sync"    // files into the running containers of a service
+	Rerun   Verb = "Rerun"   // restart the program in the running containers of a service
+	Exec    Verb = "Exec"    // commands in the running containers of a service
 	Publish Verb = "Publish" // ports
 	Prune   Verb = "Prune"   // objects the project no longer has
 )
@@ -29,11 +32,12 @@ type Action struct {
 	ID        int
 	Verb      Verb
 	Image     string // translate.Image.Ref, of Build, Pull and Load
-	Service   string // of Apply, Wait and Restart; "" for an Apply of what belongs to no single service
+	Service   string // of Apply, Wait, Restart, Sync, Rerun and Exec; "" for an Apply of what belongs to no single service
 	Object    string // how the plan names what is applied
 	Condition model.WaitCondition
 	Cause     string
 	Follows   bool  // of Restart: only if a dependency was replaced
+	Files     int   // of Sync: how many changed; containers that are new get all
 	After     []int // actions that must have succeeded, ascending
 	AfterAny  []int // actions that must have ended, well or not, ascending
 }
@@ -45,7 +49,7 @@ func (a Action) subject() string {
 		return "image:" + a.Image
 	case Apply:
 		return a.Object
-	case Wait, Restart:
+	case Wait, Restart, Sync, Rerun, Exec:
 		return "service:" + a.Service
 	case Publish:
 		return "ports"
@@ -53,14 +57,21 @@ func (a Action) subject() string {
 	return "project"
 }
 
-// String prints the action as "Verb subject".
-func (a Action) String() string {
-	what := string(a.Verb)
-	if a.Condition != "" {
-		what += " " + string(a.Condition)
+// verb prints the verb with what belongs to it.
+func (a Action) verb() string {
+	switch {
+	case a.Condition != "":
+		return string(a.Verb) + " " + string(a.Condition)
+	case a.Verb == Sync && a.Files == 1:
+		return "Sync 1 file"
+	case a.Verb == Sync:
+		return fmt.Sprintf("Sync %d files", a.Files)
 	}
-	return what + " " + a.subject()
+	return string(a.Verb)
 }
+
+// String prints the action as "Verb subject".
+func (a Action) String() string { return a.verb() + " " + a.subject() }
 
 // A Hold is something that is not done, with the reason.
 type Hold struct{ Subject, Why string }
@@ -87,11 +98,7 @@ func (p Plan) String() string {
 		for _, id := range a.AfterAny {
 			after = append(after, fmt.Sprintf("%d?", id))
 		}
-		verb := string(a.Verb)
-		if a.Condition != "" {
-			verb += " " + string(a.Condition)
-		}
-		fmt.Fprintf(&b, "[%s] -> #%d %s, %s, %s\n", strings.Join(after, " "), a.ID, a.subject(), verb, a.Cause)
+		fmt.Fprintf(&b, "[%s] -> #%d %s, %s, %s\n", strings.Join(after, " "), a.ID, a.subject(), a.verb(), a.Cause)
 	}
 	for _, h := range p.Holds {
 		fmt.Fprintf(&b, "hold %s, %s\n", h.Subject, h.Why)
@@ -104,7 +111,7 @@ func (p Plan) String() string {
 func Decide(want Want, have Have, dirty Dirty) Plan {
 	p := &planner{
 		want: want, have: have, dirty: dirty, causes: map[string]string{}, made: map[string]int{}, ready: map[string]int{},
-		applied: map[string]int{}, waits: map[waitKey]int{},
+		applied: map[string]int{}, inside: map[string][]int{}, waits: map[waitKey]int{},
 	}
 	if dirty.All != "" {
 		p.shared = p.add(Action{Verb: Apply, Object: "project:" + want.Result.Project, Cause: dirty.All})
@@ -118,6 +125,11 @@ func Decide(want Want, have Have, dirty Dirty) Plan {
 	services := p.servicesInOrder()
 	for _, s := range services {
 		p.service(s)
+	}
+	for _, s := range services {
+		for _, m := range want.podMembers(s.Name) {
+			p.sync(s, m.Name)
+		}
 	}
 	p.finalWaits(services)
 	if dirty.All != "" {
@@ -136,7 +148,8 @@ type planner struct {
 	causes  map[string]string // image -> why it is planned
 	made    map[string]int    // image -> the action after which the engine has it
 	ready   map[string]int    // image -> the action after which nodes have it
-	applied map[string]int    // service -> its Apply or Restart
+	applied map[string]int    // service -> its Apply or Restart: the action after which it has new pods
+	inside  map[string][]int  // service -> what is done inside its containers
 	waits   map[waitKey]int   // -> the Wait
 }
 

@@ -57,6 +57,7 @@ func (p *planner) baseImages(img translate.Image) []translate.Image {
 func (p *planner) image(img translate.Image) {
 	cause := p.dirty.Images[img.Ref]
 	_, known := p.have.Facts[img.Ref]
+	known = known && !p.have.Stale[img.Ref]
 	users := slices.DeleteFunc(slices.Clone(img.Services), func(s string) bool { return !p.want.Select[s] })
 	var after []int
 	for _, base := range p.baseImages(img) {
@@ -67,10 +68,10 @@ func (p *planner) image(img translate.Image) {
 			}
 		}
 	}
-	if cause == "" && p.dirty.All == "" {
-		return
-	}
 	if cause == "" {
+		if p.dirty.All == "" && (known && p.have.Loaded[p.have.Facts[img.Ref].Ref] || !slices.ContainsFunc(users, p.isDirty)) {
+			return
+		}
 		cause = "needed by " + strings.Join(users, ", ")
 	}
 	p.causes[img.Ref] = cause
@@ -84,6 +85,11 @@ func (p *planner) image(img translate.Image) {
 	if len(users) > 0 {
 		p.ready[img.Ref] = p.add(Action{Verb: Load, Image: img.Ref, Cause: cause, After: []int{p.made[img.Ref]}})
 	}
+}
+
+// isDirty reports whether the service is to be applied for a reason of its own.
+func (p *planner) isDirty(service string) bool {
+	return p.dirty.Services[service] != "" || p.dirty.Restart[service] != ""
 }
 
 // builds reports whether img is built rather than pulled. An image with a

@@ -94,17 +94,24 @@ func (p *planner) service(s translate.Service) {
 	p.applied[s.Name] = last
 }
 
-// finalWaits plans what up waits for in the end.
+// finalWaits plans what up waits for in the end: services that were applied or
+// whose programs restart.
 func (p *planner) finalWaits(services []translate.Service) {
 	for _, s := range services {
+		reruns := slices.ContainsFunc(p.inside[s.Name], func(id int) bool { return p.plan.Actions[id-1].Verb == Rerun })
 		switch {
-		case p.applied[s.Name] == 0 || p.want.Options.NoWait:
-		case s.Replicas == 0 && s.Kind != "DaemonSet" && s.Kind != "Job":
+		case p.applied[s.Name] == 0 && !reruns || p.want.Options.NoWait:
+		case scaledToNothing(s):
 			p.hold("service:"+s.Name, "scaled to 0: nothing to wait for")
 		default:
 			p.wait(s.Name, p.finalCondition(s), "until it serves")
 		}
 	}
+}
+
+// scaledToNothing reports whether s has no pods by the user's will.
+func scaledToNothing(s translate.Service) bool {
+	return s.Replicas == 0 && s.Kind != "DaemonSet" && s.Kind != "Job"
 }
 
 // apply plans the Apply of s and returns its number.
@@ -152,8 +159,68 @@ func (p *planner) wait(service string, condition model.WaitCondition, cause stri
 	if condition != model.WaitStarted {
 		after = append(after, p.waits[waitKey{service, model.WaitStarted}]) // one after the other: users see one task
 	}
-	p.waits[key] = p.add(Action{Verb: Wait, Service: service, Condition: condition, Cause: cause, After: after})
+	var inside []int
+	if condition != model.WaitStarted {
+		inside = p.inside[service]
+	}
+	p.waits[key] = p.add(Action{Verb: Wait, Service: service, Condition: condition, Cause: cause, After: after, AfterAny: inside})
 	return p.waits[key]
+}
+
+// sync plans what happens inside the containers of the service called name,
+// which runs in the pods of s. When those pods are replaced by this plan it
+// comes after the new ones have started, and if they never do, it still happens
+// to the old ones: a failed rebuild must not lose what was to be synced.
+func (p *planner) sync(s translate.Service, name string) {
+	work, dirty := p.dirty.Sync[name]
+	fresh := p.applied[s.Name] != 0 && len(p.have.Ledger[name]) > 0
+	if !p.want.Select[s.Name] || !dirty && !fresh || scaledToNothing(s) {
+		return
+	}
+	if work.Cause == "" {
+		work.Cause = "synced since the image was built"
+	}
+	var settled, last []int
+	if p.applied[s.Name] != 0 {
+		settled = []int{p.applied[s.Name], p.wait(s.Name, model.WaitStarted, "to sync into it")}
+	}
+	then := func(a Action) {
+		a.Service, a.Cause, a.After, a.AfterAny = name, work.Cause, last, settled
+		last = []int{p.add(a)}
+		p.inside[s.Name] = append(p.inside[s.Name], last...)
+	}
+	if files := p.filesToSync(name, work, fresh); files > 0 {
+		then(Action{Verb: Sync, Files: files})
+	}
+	if work.Restart || fresh && p.restartsOnSync(name) {
+		then(Action{Verb: Rerun})
+	}
+	if len(work.Exec) > 0 {
+		then(Action{Verb: Exec})
+	}
+}
+
+// filesToSync counts what the plan names: containers that are new get all.
+func (p *planner) filesToSync(name string, work SyncWork, fresh bool) int {
+	if fresh || work.New {
+		return len(p.have.Ledger[name])
+	}
+	return len(work.Files)
+}
+
+// restartsOnSync reports whether files that are synced into the service take
+// effect only when its program restarts.
+func (p *planner) restartsOnSync(service string) bool {
+	develop := p.want.Input.Project.Services[service].Develop
+	if develop == nil {
+		return false
+	}
+	for _, rule := range develop.Watch {
+		if rule.Action == "sync+restart" {
+			return true
+		}
+	}
+	return false
 }
 
 // finalCondition is what up waits for before it says that s is there. A Job

@@ -17,21 +17,37 @@ type Want struct {
 	Result  translate.Result
 	Options UpOptions
 	Select  map[string]bool // services to act on
+	Removed map[string]bool // services that a running loop has seen in the project and that are gone
 }
 
 // Have is what is known to be there.
 type Have struct {
-	Facts    map[string]model.ImageFacts   // images of the engine that are up to date, by translate.Image.Ref
+	Facts    map[string]model.ImageFacts   // what is known of images of the engine, by translate.Image.Ref
+	Stale    map[string]bool               // images that are behind their sources, by translate.Image.Ref
+	Loaded   map[string]bool               // images that every node has, by ImageFacts.Ref; what up does not know it loads
 	Services map[string]model.ServiceState // of the cluster, by compose service
+	Ledger   map[string][]model.FileSync   // by service: what containers must get on top of their image
+	Seen     map[string]bool               // containers that have all of the ledger, by PodState.ContainerID
 }
 
 // Dirty says what to look at, each with its cause. Services and images that
 // are not dirty are left alone.
 type Dirty struct {
-	All      string            // the whole project, when not ""
-	Images   map[string]string // images to make again, by translate.Image.Ref
-	Services map[string]string // services to apply
-	Restart  map[string]string // services whose pods are to be replaced
+	All      string              // the whole project, when not ""
+	Images   map[string]string   // images to make again, by translate.Image.Ref
+	Services map[string]string   // services to apply
+	Restart  map[string]string   // services whose pods are to be replaced
+	Sync     map[string]SyncWork // services whose containers are to be changed in place
+}
+
+// SyncWork is what to do inside the running containers of a service. A
+// container that was not seen before gets the whole ledger instead of Files.
+type SyncWork struct {
+	Cause   string
+	Files   []model.FileSync
+	New     bool             // only containers that were not seen before are concerned
+	Restart bool             // restart the program after the files are there
+	Exec    []model.ExecSpec // run after the files are there
 }
 
 // newWant checks what was asked and selects the services to act on.
@@ -144,7 +160,7 @@ func (w Want) podMembers(name string) []translate.Service {
 func (w Want) orphans(have Have) []string {
 	var names []string
 	for name := range have.Services {
-		if _, ok := w.service(name); !ok && !slices.Contains(w.Input.LeftOut, name) {
+		if _, ok := w.service(name); !ok && !w.Removed[name] && !slices.Contains(w.Input.LeftOut, name) {
 			names = append(names, name)
 		}
 	}
@@ -154,7 +170,7 @@ func (w Want) orphans(have Have) []string {
 
 // keepServices lists services whose objects a prune must leave alone.
 func (w Want) keepServices(have Have) []string {
-	keep := slices.Clone(w.Input.LeftOut)
+	keep := slices.DeleteFunc(slices.Clone(w.Input.LeftOut), func(name string) bool { return w.Removed[name] })
 	for _, s := range w.Result.Services {
 		if !w.Select[s.Name] {
 			keep = append(keep, s.Name)

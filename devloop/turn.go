@@ -33,6 +33,11 @@ type turn struct {
 	loads    []model.NodeLoad
 	ports    []model.PublishedPort
 	steps    map[stepKey]time.Duration
+	loaded   []string            // ImageFacts.Ref of images that every node has now
+	synced   map[string][]string // by service, the containers that have the whole ledger now
+
+	work   map[string]SyncWork
+	output func(service, line string) // of commands the rules run
 
 	sharedMu sync.Mutex
 	shared   map[model.ObjectKey]string // what was applied of what belongs to no single service, as hashes
@@ -44,10 +49,11 @@ type stepKey struct {
 	subject string
 }
 
-func newTurn(deps Deps, want Want, have Have) *turn {
+func newTurn(deps Deps, want Want, have Have, dirty Dirty) *turn {
 	t := &turn{
 		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
 		replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
+		synced: map[string][]string{}, work: dirty.Sync, output: func(string, string) {},
 	}
 	if t.facts == nil {
 		t.facts = map[string]model.ImageFacts{}
@@ -80,6 +86,12 @@ func (t *turn) act(ctx context.Context, a Action) error {
 			return t.followDependencies(ctx, s)
 		}
 		return t.restart(ctx, a.Service)
+	case Sync:
+		return t.sync(ctx, a.Service)
+	case Rerun:
+		return t.rerun(ctx, a.Service)
+	case Exec:
+		return t.exec(ctx, a.Service)
 	case Publish:
 		return t.publish(ctx)
 	case Prune:
@@ -128,6 +140,9 @@ func (t *turn) load(ctx context.Context, image string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.loads = append(t.loads, loads...)
+	if err == nil {
+		t.loaded = append(t.loaded, ref)
+	}
 	return err
 }
 
@@ -138,17 +153,25 @@ func (t *turn) translated() (translate.Result, error) {
 	if t.current {
 		return t.result, nil
 	}
-	in := t.want.Input
-	in.Images = make(map[string]translate.ImageFacts, len(t.facts))
-	for ref, f := range t.facts {
-		in.Images[ref] = translateFacts(f)
-	}
-	result, err := t.deps.Translate(in, t.deps.Target)
+	result, err := t.translate(t.facts)
 	if err != nil {
 		return translate.Result{}, err
 	}
 	t.result, t.current = result, true
 	return result, nil
+}
+
+func (t *turn) translate(facts map[string]model.ImageFacts) (translate.Result, error) {
+	return t.deps.Translate(withFacts(t.want.Input, facts), t.deps.Target)
+}
+
+// withFacts returns in with what is known of its images.
+func withFacts(in translate.Input, facts map[string]model.ImageFacts) translate.Input {
+	in.Images = make(map[string]translate.ImageFacts, len(facts))
+	for ref, f := range facts {
+		in.Images[ref] = translateFacts(f)
+	}
+	return in
 }
 
 // apply applies what belongs to no single service, as far as it is not applied
@@ -179,14 +202,18 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 }
 
 // applyShared applies what belongs to no single service and is not applied in
-// this form yet. A turn over a few services has applied none of it and takes
-// the whole turn's word for it, so only what differs from the turn's first
-// translation counts there.
+// this form yet. A turn over a few services has applied none of it and relies
+// on an earlier one, so that only what differs from the translation of the
+// facts of its beginning counts there.
 func (t *turn) applyShared(ctx context.Context, result translate.Result, whole bool) error {
 	t.sharedMu.Lock()
 	defer t.sharedMu.Unlock()
 	if len(t.shared) == 0 && !whole {
-		for _, o := range t.want.Result.Shared {
+		before, err := t.translate(t.have.Facts)
+		if err != nil {
+			return err
+		}
+		for _, o := range before.Shared {
 			t.shared[keyOf(o)] = hashOf(o)
 		}
 	}

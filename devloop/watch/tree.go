@@ -243,7 +243,9 @@ func (t *tree) checkFile(d *dir, name, path string, info fs.FileInfo, h how) {
 	d.files[name] = f
 	switch {
 	case old.same(f):
-		t.diff.unchanged(path)
+		if h.content || old.mtime != f.mtime { // else nobody saved it: it was only too young to be sure
+			t.diff.unchanged(path)
+		}
 	case old.stats(f) && (!old.hashed || !f.hashed) && !old.racy:
 		// The content cannot be compared, and nothing else speaks for a change.
 	default:

@@ -1,0 +1,399 @@
+package devloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/berth-dev/berth/devloop/watch"
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// Dev does what Up does and then follows the files: it syncs, restarts,
+// rebuilds and applies until ctx ends, which it reports as the error. Failures
+// are events; the loop goes on.
+func (e *Engine) Dev(ctx context.Context, opts DevOptions) error {
+	e.deps.Target.Dev = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := newLoop(e, opts)
+	first := l.prepare(ctx, nil)
+	if first.err != nil {
+		return first.err
+	}
+	watcher, err := watch.Start(ctx, watch.Config{Roots: first.set.roots(), Mode: e.deps.Watch, Clock: e.deps.Clock, Notify: l.notice})
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	l.watcher = watcher
+	l.adopt(first)
+	l.send(Event{Kind: EventWatching, Files: watcher.Stats().Files})
+	return l.run(ctx)
+}
+
+// A loop follows the files of one project. Its run is the only goroutine that
+// touches its state; work happens elsewhere and comes back on channels.
+type loop struct {
+	e       *Engine
+	opts    DevOptions
+	watcher *watch.Watcher
+
+	want     Want
+	have     Have // its maps are replaced, never changed: flights read them
+	set      watchSet
+	services map[string]*serviceState
+	group    map[string]string // service -> the first service of those that must not be worked on at once
+	flights  []*trip
+	seq      uint64
+	removed  map[string]bool // services the project had in the course of this loop
+
+	projectDirt *dirt         // the project is to be read again
+	reading     *dirt         // it is being read, for this
+	deferred    []watch.Batch // changes that came meanwhile
+	backoff     time.Duration
+	retry       watch.Timer
+
+	results  chan result
+	prepared chan prepared
+	observed chan observation
+	notices  chan watch.Notice
+	outputs  chan Event
+	workers  workers
+}
+
+// A trip is a flight with what it is about.
+type trip struct {
+	*flight
+	turn    *turn
+	project *dirt           // of the whole project; nil
+	dirt    map[string]dirt // by service; for the project: what it took over
+	began   time.Time
+	about   [][]string     // the services that an action is about, by ID-1
+	left    map[string]int // actions of a service that have not ended
+}
+
+// serviceState is where one service stands.
+type serviceState struct {
+	pending *dirt // what is to be done
+	owed    *dirt // what failed and is done again with the next change, or the next try
+	failed  error // why it does not serve; nil
+	late    bool  // it may yet come to serve by itself: it was waited for in vain
+	waiting bool  // was not started because of another service
+}
+
+// Phase is where a service stands in the loop.
+type Phase string
+
+// The phases of a service.
+const (
+	PhaseIdle    Phase = "idle"    // nothing was done yet
+	PhaseDirty   Phase = "dirty"   // files changed
+	PhaseActing  Phase = "acting"  // something is being done
+	PhaseVerify  Phase = "verify"  // done, and waited for
+	PhaseServing Phase = "serving" // the files on disk serve
+	PhaseFailed  Phase = "failed"  // they do not
+)
+
+func newLoop(e *Engine, opts DevOptions) *loop {
+	return &loop{
+		e: e, opts: opts, services: map[string]*serviceState{}, group: map[string]string{}, removed: map[string]bool{},
+		results: make(chan result), prepared: make(chan prepared), observed: make(chan observation),
+		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256),
+		have: Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Seen: map[string]bool{}, Ledger: map[string][]model.FileSync{}},
+	}
+}
+
+// run is the loop. It returns when ctx ends, or with Once when the project
+// serves or cannot.
+func (l *loop) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.drain()
+	defer cancel()
+	l.workers.start(ctx, l)
+	l.launchProject(dirt{apply: "up"})
+	batches := l.watcher.Batches()
+	for {
+		if done, err := l.advance(ctx); done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case b, ok := <-batches:
+			if !ok {
+				batches = nil // ctx ended
+				continue
+			}
+			l.changed(b)
+		case r := <-l.results:
+			l.ended(r)
+		case p := <-l.prepared:
+			l.readAgain(p)
+		case o := <-l.observed:
+			l.observe(o)
+		case n := <-l.notices:
+			l.send(Event{Kind: EventWarn, Why: n.Text, Line: n.Hint})
+		case ev := <-l.outputs:
+			l.send(ev)
+		case c, ok := <-l.opts.Commands:
+			if !ok {
+				l.opts.Commands = nil
+				continue
+			}
+			l.command(c)
+		case <-timerC(l.retry):
+			l.retry = nil
+			l.tryAgain()
+		}
+	}
+}
+
+func timerC(t watch.Timer) <-chan time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.C()
+}
+
+// advance starts whatever can start, until nothing more can.
+func (l *loop) advance(ctx context.Context) (done bool, err error) {
+	for {
+		for _, t := range l.flights {
+			report := l.e.skipped(t.turn.want)
+			list := t.next(ctx, func(a Action, reason string) {
+				report(a, reason)
+				l.actionEnded(t, a.ID)
+			})
+			l.workers.launch(l, t, list)
+		}
+		i := slices.IndexFunc(l.flights, func(t *trip) bool { return t.over() })
+		if i >= 0 {
+			t := l.flights[i]
+			l.flights = slices.Delete(l.flights, i, i+1)
+			l.settle(t)
+			if l.opts.Once && t.project != nil {
+				return true, t.err(ctx)
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			return true, context.Cause(ctx)
+		}
+		if !l.startProject(ctx) && !l.startGroup() {
+			return false, nil
+		}
+	}
+}
+
+// drain waits for everything that was started, and lets it hand in its result.
+func (l *loop) drain() {
+	if l.retry != nil {
+		l.retry.Stop()
+	}
+	over := make(chan struct{})
+	go func() {
+		l.workers.wait()
+		close(over)
+	}() // ends with the workers, which drain awaits
+	for {
+		select {
+		case <-l.results:
+		case <-l.prepared:
+		case <-l.observed:
+		case <-l.outputs:
+		case <-over:
+			return
+		}
+	}
+}
+
+// send passes an event on with its time.
+func (l *loop) send(ev Event) {
+	ev.Time = l.e.deps.Clock.Now()
+	l.e.deps.Events(ev)
+}
+
+// notice takes what the watcher says, from its goroutine.
+func (l *loop) notice(n watch.Notice) {
+	select {
+	case l.notices <- n:
+	default: // sixty-four unsaid notices say enough
+	}
+}
+
+// state returns the state of a service, made when first asked for.
+func (l *loop) state(service string) *serviceState {
+	s := l.services[service]
+	if s == nil {
+		s = &serviceState{}
+		l.services[service] = s
+	}
+	return s
+}
+
+// changed takes a batch of file changes.
+func (l *loop) changed(b watch.Batch) {
+	if l.reading != nil {
+		l.deferred = append(l.deferred, b)
+		return
+	}
+	l.seq++
+	base := l.want.Input.Project.WorkingDir
+	for _, c := range b.Changes {
+		if l.set.project[c.Path] {
+			if l.projectDirt == nil {
+				l.projectDirt = &dirt{}
+			}
+			l.projectDirt.again = false
+			l.projectDirt.merge(dirt{seq: l.seq, moments: moments{b.Saved, b.First, b.Flushed}, paths: []string{displayPath(base, c.Path)}})
+		}
+	}
+	byService, holds := l.set.classify(b, base, l.canSync, l.builds)
+	for _, h := range holds {
+		l.send(Event{Kind: EventHold, Service: h.Subject[len("service:"):], Seq: l.seq, Why: h.Why})
+	}
+	for _, name := range sortedKeys(byService) {
+		d := byService[name]
+		d.seq = l.seq
+		l.send(Event{
+			Kind: EventChange, Service: name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: joinWords(d.whys), Files: len(d.paths) + d.more,
+		})
+		l.soil(name, *d)
+	}
+	if len(b.Changes) == 0 && len(b.Same) > 0 {
+		l.send(Event{Kind: EventSame, Cause: displayPath(base, b.Same[0]), Files: len(b.Same), Why: "content unchanged"})
+	}
+	if l.projectDirt != nil {
+		l.takeProject()
+	}
+}
+
+// soil adds dirt to a service and gives up work that it makes pointless.
+func (l *loop) soil(service string, d dirt) {
+	s := l.state(service)
+	if s.owed != nil {
+		owed := *s.owed
+		owed.merge(d)
+		d, s.owed = owed, nil
+	}
+	if s.failed != nil && d.apply == "" {
+		d.apply = "did not serve before" // so that it is waited for
+	}
+	if s.pending == nil {
+		s.pending = &dirt{}
+	}
+	s.pending.merge(d)
+	if d.rebuild {
+		l.setStale(service)
+	}
+	if len(d.files) > 0 {
+		ledger := maps.Clone(l.have.Ledger)
+		ledger[service] = mergeFiles(ledger[service], d.files)
+		l.have.Ledger = ledger
+	}
+	l.giveUpFor(service, d.rebuild)
+}
+
+// giveUpFor gives up what runs for the group of a service: all of it when the
+// service is to be rebuilt, else only waiting for what may never come.
+func (l *loop) giveUpFor(service string, rebuild bool) {
+	members := l.members(service)
+	for _, t := range l.flights {
+		mine := func(a Action) bool { return l.touches(t, a, members) }
+		waits := func(a Action) bool { return mine(a) && a.Verb == Wait }
+		if !rebuild && t.pending(func(a Action) bool { return mine(a) && a.Verb != Wait }) {
+			continue
+		}
+		match := mine
+		if !rebuild {
+			match = waits
+		}
+		if t.giveUp(match) {
+			l.send(Event{Kind: EventCancel, Service: service, Why: "a newer change"})
+		}
+	}
+}
+
+// touches reports whether an action is about one of the services.
+func (l *loop) touches(t *trip, a Action, services map[string]bool) bool {
+	return slices.ContainsFunc(t.about[a.ID-1], func(name string) bool { return services[name] })
+}
+
+// command does what the user asks for.
+func (l *loop) command(c Command) {
+	l.seq++
+	now := l.e.deps.Clock.Now()
+	for _, s := range l.want.Result.Services {
+		if c.Service != "" && c.Service != s.Name || !l.want.Select[s.Name] {
+			continue
+		}
+		d := dirt{seq: l.seq, moments: moments{now, now, now}}
+		switch {
+		case c.Verb == CommandRebuild && l.builds(s.Name):
+			d.rebuild = true
+		case c.Verb == CommandRebuild && c.Service == "":
+			continue
+		default:
+			d.replace = true
+		}
+		l.send(Event{Kind: EventChange, Service: s.Name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: "asked for"})
+		l.soil(s.Name, d)
+	}
+}
+
+// canSync reports whether files can be written into the containers of a service.
+func (l *loop) canSync(string) bool { return l.e.deps.Syncer != nil }
+
+// builds reports whether a service is built rather than pulled.
+func (l *loop) builds(service string) bool {
+	return l.want.Input.Project.Services[service].Build != nil && !l.opts.Up.NoBuild
+}
+
+// tryAgain takes up what failed for reasons that may pass.
+func (l *loop) tryAgain() {
+	for _, name := range sortedKeys(l.services) {
+		s := l.services[name]
+		if s.owed != nil && s.owed.again {
+			d := *s.owed
+			d.again = false
+			s.owed = nil
+			l.soil(name, d)
+		}
+	}
+	if l.projectDirt != nil {
+		l.projectDirt.again = false
+	}
+}
+
+// again reports how long to wait before a further try, longer each time.
+func (l *loop) again() time.Duration {
+	l.backoff = min(max(2*l.backoff, time.Second), 30*time.Second)
+	if l.retry == nil {
+		l.retry = l.e.deps.Clock.NewTimer(l.backoff)
+	}
+	return l.backoff
+}
+
+func joinWords(words []string) string {
+	switch len(words) {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	}
+	return fmt.Sprintf("%s and %d more", words[0], len(words)-1)
+}
+
+// transient reports whether an action may well succeed when tried again though
+// nothing changed: it failed in the engine or the cluster, not in the project.
+func transient(v Verb, err error) bool {
+	switch v {
+	case Load, Apply, Prune, Sync, Restart:
+		return !errors.Is(err, context.Canceled)
+	}
+	return false
+}

@@ -1,0 +1,122 @@
+package devloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// ErrNoSupervisor is what a Syncer's Restart returns for a container whose
+// program cannot be restarted without losing the container's files.
+var ErrNoSupervisor = errors.New("the program does not run under berth's supervisor")
+
+// inPods does the same in every running container of a service, all at once.
+// A container that ends meanwhile is no failure: its successor is seen to.
+func (t *turn) inPods(ctx context.Context, service string, do func(context.Context, model.PodState) error) error {
+	pods, err := t.pods(ctx, service)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(pods))
+	var workers sync.WaitGroup
+	for i, pod := range pods {
+		workers.Go(func() { errs[i] = do(ctx, pod) })
+	}
+	workers.Wait()
+	if errors.Join(errs...) == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	now, err := t.pods(ctx, service)
+	if err != nil {
+		return err
+	}
+	for i, pod := range pods {
+		gone := !slices.ContainsFunc(now, func(p model.PodState) bool { return p.ContainerID == pod.ContainerID })
+		if gone {
+			errs[i] = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pods lists the running containers of a service.
+func (t *turn) pods(ctx context.Context, service string) ([]model.PodState, error) {
+	states, err := t.deps.Applier.Observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var pods []model.PodState
+	for _, s := range states {
+		if s.Service != service {
+			continue
+		}
+		for _, p := range s.Pods {
+			if p.ContainerID != "" && p.Phase == "Running" {
+				pods = append(pods, p)
+			}
+		}
+	}
+	return pods, nil
+}
+
+// sync writes files into the containers of a service: what changed into those
+// that have the rest, the whole ledger into those that are new.
+func (t *turn) sync(ctx context.Context, service string) error {
+	work := t.work[service]
+	err := t.inPods(ctx, service, func(ctx context.Context, pod model.PodState) error {
+		files := t.have.Ledger[service]
+		if t.have.Seen[pod.ContainerID] {
+			files = work.Files
+		}
+		if len(files) > 0 {
+			if err := t.deps.Syncer.Sync(ctx, pod, files); err != nil {
+				return err
+			}
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.synced[service] = append(t.synced[service], pod.ContainerID)
+		return nil
+	})
+	return wrap(err, "sync %d files into service %q", len(work.Files), service)
+}
+
+// rerun restarts the program of a service in its containers. Where there is no
+// supervisor to do it, new pods do as well, unless they would lose files.
+func (t *turn) rerun(ctx context.Context, service string) error {
+	work := t.work[service]
+	err := t.inPods(ctx, service, func(ctx context.Context, pod model.PodState) error {
+		if work.New && t.have.Seen[pod.ContainerID] {
+			return nil
+		}
+		return t.deps.Syncer.Restart(ctx, pod)
+	})
+	if errors.Is(err, ErrNoSupervisor) && len(t.have.Ledger[service]) == 0 {
+		return t.deps.Applier.Restart(ctx, t.want.carrier(service))
+	}
+	return wrap(err, "restart the program of service %q", service)
+}
+
+// exec runs the commands of a service in its containers, one after the other.
+func (t *turn) exec(ctx context.Context, service string) error {
+	for _, spec := range t.work[service].Exec {
+		err := t.inPods(ctx, service, func(ctx context.Context, pod model.PodState) error {
+			return t.deps.Syncer.Exec(ctx, pod, spec, func(line string) { t.output(service, line) })
+		})
+		if err != nil {
+			return wrap(err, "run %q in service %q", spec.Command, service)
+		}
+	}
+	return nil
+}
+
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}
