@@ -58,6 +58,10 @@ func New(kubeconfig, context string) (*Client, error) {
 		}
 		return nil, problem.New(what, err, "`berth cluster create` makes a cluster and its context; `--context` names another one")
 	}
+	return newClient(config, context)
+}
+
+func newClient(config *rest.Config, context string) (*Client, error) {
 	config.QPS = -1 // the API server shares itself out; a client-side limit only adds delay
 	config.UserAgent = "berth"
 	config.WarningHandler = rest.NoWarnings{}
