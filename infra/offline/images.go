@@ -115,7 +115,13 @@ func tarTree(out io.Writer, dir, prefix string, mode func(path string, info fs.F
 		if err != nil {
 			return err
 		}
-		h, err := tar.FileInfoHeader(info, "")
+		link := ""
+		if info.Mode()&fs.ModeSymlink != 0 {
+			if link, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		h, err := tar.FileInfoHeader(info, link)
 		if err != nil {
 			return err
 		}

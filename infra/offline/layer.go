@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/progress"
@@ -21,10 +21,10 @@ type workshop struct {
 
 // openWorkshop starts a container of an image that does nothing. The caller
 // closes it.
-func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image string, binds ...string) (*workshop, error) {
+func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image string) (*workshop, error) {
 	id, err := c.CreateContainer(ctx, docker.RunSpec{
-		Image: image, Entrypoint: []string{"sleep", "infinity"}, Privileged: true, Env: proxyEnv(), Binds: binds,
-		Labels: map[string]string{"dev.berth.kit": "workshop"},
+		Image: image, Entrypoint: []string{"sleep", "infinity"}, Privileged: true,
+		Labels: map[string]string{labelKit: "workshop"},
 	})
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (w *workshop) script(ctx context.Context, script string, env []string, stdi
 		w.task.Log(l)
 		tail.add(l)
 	}}
-	argv := append(append([]string{"env"}, env...), "sh", "-c", script)
+	argv := slices.Concat([]string{"env"}, proxyEnv(), env, []string{"sh", "-c", script})
 	status, err := w.client.Exec(ctx, w.id, argv, stdin, out, out)
 	out.flush()
 	if err == nil && status != 0 {
@@ -67,11 +67,16 @@ func (w *workshop) script(ctx context.Context, script string, env []string, stdi
 	return err
 }
 
-// capture runs a shell script and copies what it prints to out.
-func (w *workshop) capture(ctx context.Context, script string, out io.Writer) error {
+// capture runs a shell script and copies what it prints to out; its standard
+// error goes to the task's log.
+func (w *workshop) capture(ctx context.Context, script string, env []string, out io.Writer) error {
 	var tail tailLines
-	errOut := &lineWriter{line: tail.add}
-	status, err := w.client.Exec(ctx, w.id, []string{"sh", "-c", script}, nil, out, errOut)
+	errOut := &lineWriter{line: func(l string) {
+		w.task.Log(l)
+		tail.add(l)
+	}}
+	argv := slices.Concat([]string{"env"}, proxyEnv(), env, []string{"sh", "-c", script})
+	status, err := w.client.Exec(ctx, w.id, argv, nil, out, errOut)
 	errOut.flush()
 	if err == nil && status != 0 {
 		err = fmt.Errorf("exit status %d%s", status, tail.indented())
@@ -84,12 +89,8 @@ func (w *workshop) copyIn(ctx context.Context, folder string, archive io.Reader)
 	return w.client.CopyIn(ctx, w.id, folder, archive)
 }
 
-// commit names the result. The workshop's own settings are taken back.
+// commit names the result. Changes are Dockerfile instructions; what the
+// workshop itself ran is no part of the image.
 func (w *workshop) commit(ctx context.Context, ref string, changes ...string) error {
-	var unset []string
-	for _, e := range proxyEnv() {
-		name, _, _ := strings.Cut(e, "=")
-		unset = append(unset, "ENV "+name+"=")
-	}
-	return w.client.Commit(ctx, w.id, ref, append(unset, changes...))
+	return w.client.Commit(ctx, w.id, ref, append([]string{"ENTRYPOINT []", "CMD []"}, changes...))
 }

@@ -58,7 +58,7 @@ func makeNodeBase(ctx context.Context, c *docker.Client, task *progress.Task, re
 		if err := w.script(ctx, install, []string{"PACKAGES=" + nodePackages}, nil); err != nil {
 			return err
 		}
-		return w.commit(ctx, ref, "LABEL dev.berth.kit=node-base")
+		return w.commit(ctx, ref, "LABEL "+labelKit+"=node-base")
 	})
 }
 
@@ -79,7 +79,7 @@ func (k *Kit) ensureNetRootfs(ctx context.Context, c *docker.Client, nodeBase st
 			}
 			defer func() { err = errors.Join(err, w.close(ctx)) }()
 			return writeFile(filepath.Join(dir, "rootfs.tar"), func(out io.Writer) error {
-				return w.capture(ctx, collect, out)
+				return w.capture(ctx, collect, nil, out)
 			})
 		})
 		if task.End(err, "") != nil {

@@ -11,11 +11,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/progress"
+)
+
+// Labels of the images that the kit makes.
+const (
+	labelKit        = "dev.berth.kit"        // what the image is for: debian, node-base, node, base
+	labelKubernetes = "dev.berth.kubernetes" // the version of Kubernetes of a node image
+	labelImages     = "dev.berth.images"     // the images that nodes hold from the start, separated by spaces
 )
 
 // sandboxImage is the image of every pod's sandbox; kind's containerd
@@ -38,7 +44,7 @@ var nodeTexts = []string{
 }
 
 // nodeModules are the modules whose programs nodes hold.
-var nodeModules = []string{"kubernetes", "containerd", "cni", "crictl", "coredns", "local-path-provisioner"}
+var nodeModules = []string{"kubernetes", "containerd", "cni", "crictl", "coredns", "local-path-provisioner", "metrics-server", "traefik"}
 
 func (k *Kit) planNode() (nodePlan, error) {
 	p := nodePlan{version: k.modules["kubernetes"].version, texts: map[string]string{}}
@@ -144,12 +150,17 @@ func (k *Kit) makeNodeImage(ctx context.Context, c *docker.Client, task *progres
 	if err := w.script(ctx, plan.texts["import-images.sh"], nil, read); err != nil {
 		return errors.Join(err, read.Close())
 	}
+	var refs []string
+	for _, s := range specs {
+		refs = append(refs, s.ref)
+	}
 	task.Update("committing")
 	stop = startBeat(task, "committing")
 	defer stop()
 	err = w.commit(ctx, plan.ref(),
 		`ENTRYPOINT ["/usr/local/bin/berth-node", "/usr/local/bin/entrypoint", "/sbin/init"]`,
-		"ENV container=docker", "STOPSIGNAL SIGRTMIN+3", "LABEL dev.berth.kit=node", "LABEL dev.berth.kubernetes="+plan.version)
+		"ENV container=docker", "STOPSIGNAL SIGRTMIN+3",
+		fmt.Sprintf("LABEL %s=node %s=%s %s=%q", labelKit, labelKubernetes, plan.version, labelImages, strings.Join(refs, " ")))
 	if err != nil {
 		return err
 	}
@@ -189,9 +200,7 @@ func (k *Kit) nodeImages(ctx context.Context, plan nodePlan, built map[string]st
 	agent.base = netRootfs
 	specs = append(specs, agent, nodeImageSpec{ref: k.helperImage(), base: netRootfs, entrypoint: []string{"/bin/sh"}})
 	for _, m := range []string{"local-path-provisioner", "metrics-server", "traefik"} {
-		if slices.Contains(nodeModules, m) {
-			specs = append(specs, own(m, built[m], k.modules[m].version))
-		}
+		specs = append(specs, own(m, built[m], k.modules[m].version))
 	}
 	return specs, nil
 }

@@ -1,0 +1,3 @@
+set -eu
+mkdir -p /data
+chown redis:redis /data
