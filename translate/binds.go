@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"strings"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // maxObject is how much a ConfigMap or Secret holds, in bytes.
@@ -23,26 +23,31 @@ func (t *translator) mountBind(p *podVolumes, l *mountList, s scope, attribute s
 	var hints mountHints
 	d.decode(attribute+"."+extension, v.Extensions[extension], &hints)
 	node, live := t.nodePath(v.Source)
+	how := BindNone
 	switch {
 	case hints.As == "skip":
 		t.report.exact(attribute, "left out, as x-berth says")
 	case hints.As == "claim":
-		t.mountClaim(p, l, b)
+		how = t.mountClaim(p, l, b)
+		t.report.exact(attribute, "a claim, as x-berth says")
 	case live && hints.As != "snapshot":
-		t.mountLive(p, l, b, node)
+		how = t.mountLive(p, l, b, node)
 	case b.facts.Socket || isSocket(v.Source):
 		t.reportSocket(b)
 	case ofTheNode(v.Source):
-		t.mountHostPath(p, l, b, v.Source, corev1.HostPathUnset)
+		how = t.mountHostPath(p, l, b, v.Source, corev1.HostPathUnset)
 		t.report.approximated(attribute, "the node's own "+v.Source+", not your machine's", "")
 	case b.facts.Exists && !b.facts.Dir:
-		t.mountFile(p, l, b)
-	case b.facts.Exists && b.facts.Whole && len(b.facts.Files) > 0 && (v.ReadOnly || hints.As == "snapshot"):
-		t.mountSnapshot(p, l, b)
+		how = t.mountFile(p, l, b)
+	case b.fitsSnapshot(hints.As == "snapshot"):
+		how = t.mountSnapshot(p, l, b)
 	case b.facts.Exists && (len(b.facts.Files) > 0 || !b.facts.Whole):
-		t.mountDirectory(p, l, b)
+		how = t.mountDirectory(p, l, b)
 	default:
-		t.mountEmpty(p, l, b)
+		how = t.mountEmpty(p, l, b)
+	}
+	if s.path == s.unit.path {
+		s.unit.binds = append(s.unit.binds, Bind{Source: v.Source, Target: v.Target, ReadOnly: v.ReadOnly, How: how})
 	}
 }
 
@@ -52,6 +57,21 @@ type bind struct {
 	attribute string
 	volume    types.ServiceVolumeConfig
 	facts     PathFacts
+}
+
+// fitsSnapshot reports whether a directory can be copied into an object: small,
+// and of text or of a service that is built here. Other files that a container
+// may write are its data, of which a copy would lose what comes after.
+func (b bind) fitsSnapshot(asked bool) bool {
+	if !b.facts.Exists || !b.facts.Whole || len(b.facts.Files) == 0 {
+		return false
+	}
+	total, text := 0, true
+	for name, f := range b.facts.Files {
+		total += len(name) + len(f.Content)
+		text = text && utf8.Valid(f.Content) && !bytes.Contains(f.Content, []byte{0})
+	}
+	return total <= maxObject && (asked || text || b.volume.ReadOnly || b.scope.unit.svc.Build != nil)
 }
 
 // nodePath returns where the nodes see a path of the host, if they do.
@@ -70,7 +90,7 @@ func (t *translator) nodePath(host string) (string, bool) {
 }
 
 // mountLive mounts a path that the nodes share with the host.
-func (t *translator) mountLive(p *podVolumes, l *mountList, b bind, node string) {
+func (t *translator) mountLive(p *podVolumes, l *mountList, b bind, node string) BindKind {
 	kind := corev1.HostPathDirectoryOrCreate
 	switch {
 	case b.facts.Socket:
@@ -84,9 +104,11 @@ func (t *translator) mountLive(p *podVolumes, l *mountList, b bind, node string)
 	}
 	t.mountHostPath(p, l, b, node, kind)
 	t.report.exact(b.attribute, "live: the nodes see the host's "+b.volume.Source)
+	return BindLive
 }
 
-func (t *translator) mountHostPath(p *podVolumes, l *mountList, b bind, node string, kind corev1.HostPathType) {
+// mountHostPath mounts a path of the node.
+func (t *translator) mountHostPath(p *podVolumes, l *mountList, b bind, node string, kind corev1.HostPathType) BindKind {
 	source := corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: node, Type: ptr(kind)}}
 	m := corev1.VolumeMount{
 		Name: p.add("host "+string(kind)+" "+node, "host-"+path.Base(node), source), MountPath: b.volume.Target, ReadOnly: b.volume.ReadOnly,
@@ -98,6 +120,7 @@ func (t *translator) mountHostPath(p *podVolumes, l *mountList, b bind, node str
 		}
 	}
 	l.add(b.attribute, m)
+	return BindNode
 }
 
 // propagation translates bind.propagation. Two-way propagation is for
@@ -117,81 +140,112 @@ func (t *translator) propagation(b bind) *corev1.MountPropagationMode {
 }
 
 // mountFile mounts a copy of one file, byte for byte.
-func (t *translator) mountFile(p *podVolumes, l *mountList, b bind) {
+func (t *translator) mountFile(p *podVolumes, l *mountList, b bind) BindKind {
 	if b.facts.Size > maxObject || int64(len(b.facts.Content)) < b.facts.Size {
-		t.lost(b, fmt.Sprintf("left out: a file of %d bytes does not fit a ConfigMap (1 MiB)", b.facts.Size))
-		return
+		return t.lost(b, fmt.Sprintf("left out: a file of %d bytes does not fit a ConfigMap (1 MiB)", b.facts.Size))
 	}
-	key := dataKey(path.Base(b.volume.Source))
+	base := path.Base(b.volume.Source)
+	key := dataKey(base)
 	files := map[string]FileFacts{key: {Mode: b.facts.Mode, Content: b.facts.Content}}
-	name := t.addFiles(p, b.scope.unit, path.Base(b.volume.Source), files, b.facts.Mode&0o077 == 0 && b.facts.Mode != 0)
+	name := t.addFiles(p, b.scope.unit, base, files, "", isSecretFile(base, b.facts.Mode))
 	l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target, SubPath: key, ReadOnly: true})
-	if b.volume.ReadOnly {
-		t.report.approximated(b.attribute, "a copy of the file; a change of it reaches the pod with the next berth up", t.mountCure(b, "to share it live"))
-		return
+	done := "a copy of the file; a change of it reaches the pod with the next berth up"
+	if !b.volume.ReadOnly {
+		done = "a read-only copy of the file: the container cannot write it"
 	}
-	t.report.approximated(b.attribute, "a read-only copy of the file; what the container writes is lost", t.mountCure(b, "to share it live"))
+	t.report.approximated(b.attribute, done, t.mountCure(b, "to share it live"))
+	return BindFile
 }
 
-// mountSnapshot mounts a read-only copy of a small directory.
-func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) {
-	files := map[string]FileFacts{}
-	total := 0
-	for name, f := range b.facts.Files {
-		files[name] = f
-		total += len(f.Content) + len(name)
+// isSecretFile reports whether a file is nobody else's business, by its mode
+// or its name.
+func isSecretFile(base string, mode uint32) bool {
+	if mode != 0 && mode&0o077 == 0 {
+		return true
 	}
-	if total > maxObject {
-		t.mountDirectory(p, l, b)
-		return
+	base = strings.ToLower(base)
+	for _, suffix := range []string{".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", "htpasswd", "id_rsa", "id_ed25519"} {
+		if strings.HasSuffix(base, suffix) {
+			return true
+		}
 	}
-	name := t.addFiles(p, b.scope.unit, path.Base(b.volume.Source), files, false)
-	if l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target, ReadOnly: true}) {
-		t.report.approximated(b.attribute, fmt.Sprintf("a read-only copy of its %d files; changes reach the pod with the next berth up", len(files)), t.mountCure(b, "to share it live"))
+	return strings.Contains(base, "secret") || strings.Contains(base, "password") || strings.Contains(base, "credential")
+}
+
+// snapshotDir is the folder of a snapshot's volume that holds the files:
+// mounted itself, the volume would show the kubelet's links.
+const snapshotDir = "snapshot"
+
+// mountSnapshot mounts a copy of a small directory: one that the container may
+// write where the node agent can make it, else a read-only one.
+func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) BindKind {
+	base := path.Base(b.volume.Source)
+	source := t.addFiles(p, b.scope.unit, base, b.facts.Files, snapshotDir+"/", false)
+	cure := t.mountCure(b, "to share it live")
+	if b.volume.ReadOnly || !t.owned() || t.target.AgentDir == "" {
+		l.add(b.attribute, corev1.VolumeMount{Name: source, MountPath: b.volume.Target, SubPath: snapshotDir, ReadOnly: true})
+		done := fmt.Sprintf("a copy of its %d files; changes reach the pod with the next berth up", len(b.facts.Files))
+		if !b.volume.ReadOnly {
+			done = fmt.Sprintf("a read-only copy of its %d files: the container cannot write there", len(b.facts.Files))
+		}
+		t.report.approximated(b.attribute, done, cure)
+		return BindSnapshot
 	}
+	name := p.add(b.scope.unit.path+" snapshot "+b.volume.Source, "copy-"+base, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	if l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target}) {
+		p.copies = append(p.copies, volumeCopy{scope: b.scope, volume: name, from: source})
+		t.report.approximated(b.attribute, fmt.Sprintf("a copy of its %d files; what the container writes is gone with the pod", len(b.facts.Files)), cure)
+	}
+	return BindSnapshot
 }
 
 // mountDirectory deals with a directory that has files and cannot be shared
 // or copied.
-func (t *translator) mountDirectory(p *podVolumes, l *mountList, b bind) {
+func (t *translator) mountDirectory(p *podVolumes, l *mountList, b bind) BindKind {
 	switch {
+	case t.owned() && b.volume.ReadOnly:
+		return t.lost(b, "left out: the nodes do not see the directory, and it is too large for a copy")
 	case t.owned():
-		t.lost(b, "left out: the nodes do not see the directory, and a copy would not keep what is written to it")
+		return t.lost(b, "left out: the nodes do not see the directory, and a copy would lose what is written to it")
 	case b.scope.unit.svc.Build != nil:
 		t.report.approximated(b.attribute, "left out: the pod has what the image was built with at "+b.volume.Target, "COPY the files in the Dockerfile")
-	default:
-		t.mountClaim(p, l, b)
-		t.report.approximated(b.attribute, "a claim, which starts without the directory's files", "copy them: kubectl cp "+b.volume.Source+" POD:"+b.volume.Target)
+		return BindNone
+	case b.volume.ReadOnly:
+		return t.lost(b, "left out: the directory is too large for a ConfigMap")
 	}
+	t.report.needsCluster(b.attribute, "a claim, which starts without the directory's files", "copy them: kubectl cp "+b.volume.Source+" POD:"+b.volume.Target)
+	return t.mountClaim(p, l, b)
 }
 
 // mountEmpty deals with a directory that does not exist yet or holds nothing.
-func (t *translator) mountEmpty(p *podVolumes, l *mountList, b bind) {
-	t.mountClaim(p, l, b)
+func (t *translator) mountEmpty(p *podVolumes, l *mountList, b bind) BindKind {
 	done := "a claim in place of the directory, which holds nothing yet: data stays in the cluster"
 	if t.owned() && !b.volume.ReadOnly {
 		t.report.block(b.attribute, NeedsCluster, done, t.mountCure(b, "to have it on the host, or use a named volume"))
-		return
+	} else {
+		t.report.approximated(b.attribute, done, t.mountCure(b, "to have it on the host"))
 	}
-	t.report.approximated(b.attribute, done, t.mountCure(b, "to have it on the host"))
+	return t.mountClaim(p, l, b)
 }
 
 // mountClaim mounts a claim in place of a directory of the host. Services that
 // bind the same directory share it.
-func (t *translator) mountClaim(p *podVolumes, l *mountList, b bind) {
+func (t *translator) mountClaim(p *podVolumes, l *mountList, b bind) BindKind {
 	claim := t.bindClaims.claim(b.volume.Source)
 	p.pinned = true
 	name := p.add("claim "+claim, claim, claimSource(claim))
 	l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target, ReadOnly: b.volume.ReadOnly})
+	return BindClaim
 }
 
 // lost reports a bind mount that is missing in the pod.
-func (t *translator) lost(b bind, done string) {
+func (t *translator) lost(b bind, done string) BindKind {
 	if t.owned() {
 		t.report.block(b.attribute, NeedsCluster, done, t.mountCure(b, "to share it live"))
-		return
+	} else {
+		t.report.block(b.attribute, Dropped, done, "put the files into the image or a volume")
 	}
-	t.report.block(b.attribute, Dropped, done, "put the files into the image or a volume")
+	return BindNone
 }
 
 // mountCure is the command that makes a bind mount live.
@@ -260,96 +314,4 @@ func (c *bindClaims) objects(t *translator) []Object {
 		out = append(out, claim)
 	}
 	return out
-}
-
-// addFiles makes an object that holds files of u and returns the volume of
-// the pod that shows them. Every user of the container may read them; who may
-// run them stays as it is.
-func (t *translator) addFiles(p *podVolumes, u *unit, base string, files map[string]FileFacts, secret bool) string {
-	data := map[string][]byte{}
-	var items []corev1.KeyToPath
-	for _, name := range sortedKeys(files) {
-		key := dataKey(name)
-		for _, taken := data[key]; taken; _, taken = data[key] {
-			key = dataKey(hash(8, name) + "-" + key)
-		}
-		data[key] = files[name].Content
-		items = append(items, corev1.KeyToPath{Key: key, Path: name, Mode: ptr(readable(int32(files[name].Mode & 0o777)))})
-	}
-	object := t.newData(suffixed(u.kube+"-"+sanitize(base), "-"+dataHash(data), maxSubdomain), t.labels(u), data, secret)
-	name := object.GetName()
-	key := "files " + name + itemsKey(items)
-	if _, known := p.byKey[key]; !known {
-		p.objects = append(p.objects, object)
-	}
-	if secret {
-		return p.add(key, base, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name, Items: items}})
-	}
-	return p.add(key, base, corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: items}})
-}
-
-// itemsKey tells apart two uses of the same data under different paths.
-func itemsKey(items []corev1.KeyToPath) string {
-	var b strings.Builder
-	for _, i := range items {
-		fmt.Fprintf(&b, " %s=%s:%o", i.Key, i.Path, *i.Mode)
-	}
-	return b.String()
-}
-
-// readable lets every user read a file, and run it if its owner may.
-func readable(mode int32) int32 {
-	if mode&0o100 != 0 {
-		return mode | 0o555
-	}
-	return mode | 0o444
-}
-
-// dataKey returns name as a key of a ConfigMap or Secret.
-func dataKey(name string) string {
-	var b strings.Builder
-	for _, r := range name {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.' {
-			b.WriteRune(r)
-		} else {
-			b.WriteByte('-')
-		}
-	}
-	key := b.String()
-	if key == "" || key == "." || strings.HasPrefix(key, "..") {
-		key = "file-" + strings.TrimLeft(key, ".")
-	}
-	return shorten(key, name, maxSubdomain)
-}
-
-// dataHash is a short hash of the data of an object.
-func dataHash(data map[string][]byte) string {
-	var parts []string
-	for _, key := range sortedKeys(data) {
-		parts = append(parts, key, string(data[key]))
-	}
-	return hash(8, parts...)
-}
-
-// newData makes an immutable ConfigMap or Secret with exactly these bytes.
-func (t *translator) newData(name string, labels map[string]string, data map[string][]byte, secret bool) Object {
-	meta := metav1.ObjectMeta{Name: name, Namespace: t.namespace, Labels: labels}
-	if secret {
-		return &corev1.Secret{TypeMeta: typeMeta("v1", "Secret"), ObjectMeta: meta, Data: data, Type: corev1.SecretTypeOpaque, Immutable: ptr(true)}
-	}
-	c := &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: meta, Immutable: ptr(true)}
-	for key, value := range data {
-		if utf8.Valid(value) {
-			if c.Data == nil {
-				c.Data = map[string]string{}
-			}
-			c.Data[key] = string(value)
-			continue
-		}
-		if c.BinaryData == nil {
-			c.BinaryData = map[string][]byte{}
-		}
-		c.BinaryData[key] = value
-	}
-	return c
 }

@@ -68,8 +68,16 @@ func (t *translator) claimObjects() []Object {
 	for _, key := range sortedKeys(users) {
 		config := t.project.Volumes[key]
 		path := "volumes." + key
+		if config.Driver == "local" {
+			t.report.exact(path+".driver", "a claim, or what driver_opts say")
+		}
 		if config.External {
-			t.report.exact(path+".external", fmt.Sprintf("the claim %q, which must exist in namespace %q", t.claimOf(key), t.namespace))
+			done := fmt.Sprintf("the claim %q, which must exist in namespace %q", t.claimOf(key), t.namespace)
+			if name := config.Name; name == "" || name == t.claimOf(key) {
+				t.report.exact(path+".external", done)
+			} else {
+				t.report.approximated(path+".external", done, "")
+			}
 			continue
 		}
 		switch how := localDriver(config); how.kind {

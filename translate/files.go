@@ -80,10 +80,17 @@ func (t *translator) fileObject(names *nameSet, attribute, key string, c types.F
 			name = key
 		}
 		out := fileObject{name: name, key: dataKey(name), ok: true}
-		if !isDNSName(name) {
+		done := fmt.Sprintf("the key %q of the %s %q, which must exist in namespace %q", out.key, kind, name, t.namespace)
+		if isDNSName(name) {
+			t.report.exact(attribute+".external", done)
+		} else {
 			out.name = shorten(sanitize(name), name, maxSubdomain)
+			done = fmt.Sprintf("the key %q of the %s %q, which must exist in namespace %q", out.key, kind, out.name, t.namespace)
+			t.report.approximated(attribute+".external", done, "")
 		}
-		t.report.exact(attribute+".external", fmt.Sprintf("the key %q of the %s %q, which must exist in namespace %q", out.key, kind, out.name, t.namespace))
+		if c.Name != "" {
+			t.report.exact(attribute+".name", "the name of the "+kind)
+		}
 		return out
 	}
 	content, why := t.contentOf(c)

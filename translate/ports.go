@@ -301,7 +301,7 @@ func (t *translator) reportPorts(u *unit) {
 		case !t.owned():
 			t.report.needsCluster(p.path, "not published outside the cluster", "set x-berth.serviceType: LoadBalancer, or kubectl port-forward service/"+u.ready+fmt.Sprintf(" %d", p.number))
 		case p.hostIP == "":
-			t.report.approximated(p.path, "published on 127.0.0.1"+hostPorts(p)+" only, where Docker takes every address of the host", "set host_ip: 0.0.0.0 if others must reach it")
+			t.report.approximated(p.path, "published on 127.0.0.1"+hostPorts(p)+"; Docker would take every address of the host", "set host_ip: 0.0.0.0 if others must reach it")
 		default:
 			t.report.exact(p.path, "published on "+p.hostIP+hostPorts(p))
 		}
@@ -311,9 +311,9 @@ func (t *translator) reportPorts(u *unit) {
 func hostPorts(p publishedPort) string {
 	switch {
 	case p.first == 0:
-		return ", at a free port"
+		return " at a free port"
 	case p.first != p.last:
-		return fmt.Sprintf(", at a free port of %d-%d", p.first, p.last)
+		return fmt.Sprintf(" at a free port of %d-%d", p.first, p.last)
 	}
 	return fmt.Sprintf(":%d", p.first)
 }

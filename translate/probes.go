@@ -74,6 +74,9 @@ func (t *translator) healthOf(s scope, h *types.HealthCheckConfig) health {
 		image = *s.facts.Health
 	}
 	test := []string(h.Test)
+	if len(test) > 0 && test[0] == "NONE" {
+		t.report.exact(s.path+".healthcheck.test", "no probe, not even the image's")
+	}
 	if len(test) == 0 {
 		test = image.Test
 		if s.facts == nil && (h.Interval != nil || h.Timeout != nil || h.Retries != nil || h.StartPeriod != nil || h.StartInterval != nil) {

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"sort"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -72,6 +73,7 @@ type unit struct {
 	ports     unitPorts
 	aliases   []alias
 	routes    []route
+	binds     []Bind
 }
 
 // newTranslator names everything and decides who runs in whose pod.
@@ -160,6 +162,12 @@ func (t *translator) readHints() error {
 		path := u.path + "." + extension
 		d.decode(path, u.svc.Extensions[extension], &u.hints)
 		d.checkService(path, u.hints, known)
+		for i, v := range u.svc.Volumes {
+			var h mountHints
+			at := fmt.Sprintf("%s.volumes[%d].%s", u.path, i, extension)
+			d.decode(at, v.Extensions[extension], &h)
+			d.choice(at+".as", h.As, "", "live", "snapshot", "claim", "skip")
+		}
 	}
 	for _, key := range sortedKeys(t.project.Volumes) {
 		var h volumeHints

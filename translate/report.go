@@ -11,10 +11,11 @@ type reporter struct {
 	target    TargetKind
 	entries   []Entry
 	seen      map[string]bool // paths with an entry
+	lost      map[string]bool // those of them that are dropped
 }
 
 func newReporter(positions Positions, target TargetKind) *reporter {
-	return &reporter{positions: positions, target: target, seen: map[string]bool{}}
+	return &reporter{positions: positions, target: target, seen: map[string]bool{}, lost: map[string]bool{}}
 }
 
 // add reports what became of the attribute at path.
@@ -31,6 +32,9 @@ func (r *reporter) put(e Entry) {
 	e.Position = r.position(e.Path)
 	r.entries = append(r.entries, e)
 	r.seen[e.Path] = true
+	if e.Status == Dropped {
+		r.lost[e.Path] = true
+	}
 }
 
 func (r *reporter) exact(path, done string)            { r.add(path, Exact, done, "") }
@@ -48,9 +52,10 @@ func (r *reporter) position(path string) Position {
 	return Position{}
 }
 
-// covered reports whether path or something above it has an entry.
-func (r *reporter) covered(path string) bool {
-	for p := path; p != ""; p = parentPath(p) {
+// covered reports whether path, or something above it that is longer than
+// base, has an entry.
+func (r *reporter) covered(path string, base int) bool {
+	for p := path; len(p) > base; p = parentPath(p) {
 		if r.seen[p] {
 			return true
 		}

@@ -59,9 +59,15 @@ func (t *translator) sharedObjects(groups []aliasGroup) []Object {
 func (t *translator) namespaceObject() Object {
 	n := &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: t.meta(t.namespace, nil)}
 	n.Namespace = ""
-	n.Annotations = map[string]string{annotationName: t.project.Name}
+	annotations := map[string]string{}
+	if t.project.Name != t.namespace {
+		annotations[annotationName] = t.project.Name
+	}
 	if t.owned() && t.project.WorkingDir != "" {
-		n.Annotations[annotationProjectDir] = t.project.WorkingDir
+		annotations[annotationProjectDir] = t.project.WorkingDir
+	}
+	if len(annotations) > 0 {
+		n.Annotations = annotations
 	}
 	return n
 }
@@ -93,7 +99,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 	policy, _, _ := restartPolicy(u.svc)
 	s := Service{
 		Name: u.name, Kind: string(u.kind), Workload: u.host.kube, Container: u.container, Replicas: int32(replicasOf(u)),
-		Image: u.image, Restart: policy, DependsOn: deps, Ports: t.publishedPorts(u), URLs: t.urls(u),
+		Image: u.image, Restart: policy, DependsOn: deps, Ports: t.publishedPorts(u), URLs: t.urls(u), Binds: u.binds,
 	}
 	t.reportRestart(u)
 	t.reportPorts(u)

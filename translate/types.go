@@ -155,7 +155,29 @@ type Service struct {
 	DependsOn []Dependency
 	Ports     []PublishedPort
 	URLs      []string // through the ingress
+	Binds     []Bind   // what became of its bind mounts, in compose order
 }
+
+// Bind is what became of one bind mount.
+type Bind struct {
+	Source   string // on the host, absolute
+	Target   string // in the container
+	ReadOnly bool
+	How      BindKind
+}
+
+// BindKind says how a pod sees a path of the host.
+type BindKind string
+
+// The kinds of bind mounts.
+const (
+	BindLive     BindKind = "live"     // the path itself
+	BindNode     BindKind = "node"     // the node's path of that name
+	BindFile     BindKind = "file"     // a copy of one file, read-only
+	BindSnapshot BindKind = "snapshot" // a copy of a directory, to be kept in sync while the dev loop runs
+	BindClaim    BindKind = "claim"    // storage of the cluster instead
+	BindNone     BindKind = "none"     // left out
+)
 
 // Name is a name that the members of a compose network resolve.
 type Name struct {

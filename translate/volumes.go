@@ -27,7 +27,8 @@ type volumeCopy struct {
 	scope   scope
 	volume  string
 	subPath string
-	target  string
+	target  string // directory of the image; "" when from is set
+	from    string // volume that is copied in place of the image
 }
 
 func newPodVolumes() *podVolumes {
@@ -150,16 +151,20 @@ func (t *translator) mountNamed(p *podVolumes, l *mountList, s scope, attribute 
 	if v.Volume != nil {
 		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Volume.Subpath), "/")
 	}
-	if l.add(attribute, m) && !bool(config.External) {
-		t.fill(p, s, attribute, name, m, v)
+	if !l.add(attribute, m) {
+		return
+	}
+	if bool(config.External) || !t.fill(p, s, attribute, name, m, v) {
+		t.report.exact(attribute, fmt.Sprintf("the claim %q", claim))
 	}
 }
 
 // fill has a volume copied from the image on first use, as Docker does, where
-// the target can.
-func (t *translator) fill(p *podVolumes, s scope, attribute, name string, m corev1.VolumeMount, v types.ServiceVolumeConfig) {
+// the target can. It reports whether it spoke of the mount.
+func (t *translator) fill(p *podVolumes, s scope, attribute, name string, m corev1.VolumeMount, v types.ServiceVolumeConfig) bool {
 	switch {
-	case v.Volume != nil && v.Volume.NoCopy, m.ReadOnly && s.facts != nil && !slices.Contains(s.facts.Volumes, m.MountPath):
+	case v.Volume != nil && v.Volume.NoCopy:
+		return false
 	case !t.owned():
 		t.report.approximated(attribute, fmt.Sprintf("a volume that starts empty: what the image has at %s is not copied into it", m.MountPath), "")
 	case s.facts == nil:
@@ -168,7 +173,11 @@ func (t *translator) fill(p *podVolumes, s scope, attribute, name string, m core
 		t.report.approximated(attribute, fmt.Sprintf("a volume that starts empty: no node agent copies what the image has at %s", m.MountPath), "")
 	default:
 		p.copies = append(p.copies, volumeCopy{scope: s, volume: name, subPath: m.SubPath, target: m.MountPath})
+		if v.Source != "" {
+			t.report.exact(attribute, fmt.Sprintf("the claim %q, filled from the image on first use", t.claimOf(v.Source)))
+		}
 	}
+	return true
 }
 
 // mountAnonymous mounts a volume without a name: storage of the pod, or a
@@ -179,6 +188,7 @@ func (t *translator) mountAnonymous(p *podVolumes, l *mountList, s scope, attrib
 		claim := t.anonymousClaim(s.unit, v.Target)
 		m.Name = p.add("claim "+claim, "data-"+v.Target, claimSource(claim))
 		p.pinned = true
+		t.report.exact(attribute, fmt.Sprintf("the claim %q, which other services mount too", claim))
 	} else {
 		m.Name = p.add(s.unit.path+" anonymous "+v.Target, "data-"+v.Target, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
 		t.report.approximated(attribute, "storage of the pod: it outlives a restart of the container, not the pod", "name the volume if the data must stay")
@@ -318,16 +328,21 @@ func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
 	var out []corev1.Container
 	for i, c := range p.copies {
 		const filled = "/.berth-volume"
+		from, mounts := c.target, []corev1.VolumeMount{
+			{Name: agent, MountPath: agentMount, ReadOnly: true},
+			{Name: c.volume, MountPath: filled, SubPath: c.subPath},
+		}
+		if c.from != "" {
+			from = "/.berth-snapshot"
+			mounts = append(mounts, corev1.VolumeMount{Name: c.from, MountPath: from, SubPath: snapshotDir, ReadOnly: true})
+		}
 		out = append(out, corev1.Container{
 			Name:            fmt.Sprintf("fill-%d", i+1),
 			Image:           podImage(c.scope),
 			ImagePullPolicy: t.pullPolicy(c.scope),
-			Command:         []string{agentMount + "/agent", "copy-volume", c.target, filled},
+			Command:         []string{agentMount + "/agent", "copy-volume", from, filled},
 			SecurityContext: &corev1.SecurityContext{RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0))},
-			VolumeMounts: []corev1.VolumeMount{
-				{Name: agent, MountPath: agentMount, ReadOnly: true},
-				{Name: c.volume, MountPath: filled, SubPath: c.subPath},
-			},
+			VolumeMounts:    mounts,
 		})
 	}
 	return out

@@ -1,4 +1,304 @@
 package translate
 
-// reportAttributes adds an entry for every attribute that no rule spoke of.
-func (t *translator) reportAttributes() {}
+import (
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// reportAttributes adds an entry for every attribute that the project sets and
+// no rule spoke of: first what the typed project holds, then what only the
+// files show (used up by the loader, or set to its zero value).
+func (t *translator) reportAttributes() {
+	w := &walker{t: t, trees: newKeyTrees(), idle: map[string]bool{}}
+	p := t.project
+	w.note(w.trees.top.child("name"), "name", w.isSet("name"))
+	for _, u := range t.units {
+		if u.job == nil {
+			w.entity(u.path, reflect.ValueOf(u.svc).Elem(), w.trees.service)
+		} else {
+			w.entity(u.path, reflect.ValueOf(u.job).Elem(), w.trees.job)
+		}
+		for i := range u.svc.PreStart {
+			w.entity(u.path+".pre_start["+strconv.Itoa(i)+"]", reflect.ValueOf(&u.svc.PreStart[i]).Elem(), w.trees.hook)
+		}
+	}
+	used := t.usage()
+	walkMap(w, "networks", p.Networks, used.has("networks"), w.trees.network)
+	walkMap(w, "volumes", p.Volumes, used.has("volumes"), w.trees.volume)
+	walkMap(w, "secrets", p.Secrets, used.has("secrets"), w.trees.secret)
+	walkMap(w, "configs", p.Configs, used.has("configs"), w.trees.config)
+	walkMap(w, "models", p.Models, used.has("models"), w.trees.model)
+	for path := range t.in.Positions {
+		w.positioned(path)
+	}
+	for _, name := range t.in.LeftOut {
+		t.report.exact("services."+name, "left out: none of its profiles is active")
+	}
+}
+
+// walkMap walks one table of named things.
+func walkMap[V any](w *walker, table string, entries map[string]V, used func(string) bool, tree *keyTree) {
+	for name, v := range entries {
+		path := table + "." + name
+		if !used(name) {
+			w.idle[path] = true
+			if w.isSet(path) {
+				w.t.report.exact(path, "nothing uses it, so nothing is made of it")
+			}
+			continue
+		}
+		w.entity(path, reflect.ValueOf(v), tree)
+	}
+}
+
+// walker walks the typed project along the table of keys.
+type walker struct {
+	t     *translator
+	trees keyTrees
+	base  string          // path of the thing being walked
+	head  string          // path of the entry being walked that has a verdict of its own: ports[0]
+	idle  map[string]bool // paths of networks, volumes ... that nothing uses
+}
+
+// entity walks one service, network, volume ...
+func (w *walker) entity(path string, v reflect.Value, tree *keyTree) {
+	w.base, w.head = path, ""
+	w.fields(path, v, tree)
+}
+
+// fields walks the fields of a struct.
+func (w *walker) fields(path string, v reflect.Value, tree *keyTree) {
+	t := v.Type()
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if field.Anonymous {
+			w.fields(path, v.Field(i), tree)
+			continue
+		}
+		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if name == "" || name == "-" || strings.HasPrefix(name, "#") || !field.IsExported() {
+			continue
+		}
+		if node := tree.child(name); node != nil {
+			w.value(path+"."+name, v.Field(i), node)
+		}
+	}
+}
+
+// value reports one attribute and walks below it.
+func (w *walker) value(path string, v reflect.Value, node *keyTree) {
+	if unset(v) {
+		return
+	}
+	if node.key != nil {
+		w.note(node, path, w.isSet(path))
+		if !node.key.deep {
+			return
+		}
+		if !node.key.silent {
+			defer func(before string) { w.head = before }(w.head)
+			w.head = path
+		}
+	}
+	for v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		w.fields(path, v, node)
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			if child := node.child(k.String()); child != nil {
+				w.entry(path+"."+k.String(), v.MapIndex(k), child)
+			}
+		}
+	case reflect.Slice:
+		child := node.children["*"]
+		for i := 0; child != nil && i < v.Len(); i++ {
+			w.entry(path+"["+strconv.Itoa(i)+"]", v.Index(i), child)
+		}
+	}
+}
+
+// entry is value for an entry of a list or mapping, which is set even when its
+// value is empty (networks: {front: }).
+func (w *walker) entry(path string, v reflect.Value, node *keyTree) {
+	if unset(v) {
+		w.note(node, path, w.isSet(path))
+		return
+	}
+	w.value(path, v, node)
+}
+
+// unset reports whether a value is the one of an attribute that is not there.
+func unset(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map:
+		return v.IsNil()
+	case reflect.Bool: // create_host_path is true unless it is set
+		if o, ok := v.Interface().(types.OptOut); ok {
+			return bool(o)
+		}
+	}
+	return v.IsZero()
+}
+
+// note adds the table's entry for path unless a rule has spoken.
+func (w *walker) note(node *keyTree, path string, set bool) {
+	k := node.key
+	if k == nil {
+		return
+	}
+	if k.silent || !set || w.told(path) {
+		return
+	}
+	v := k.portable
+	if w.t.owned() {
+		v = k.owned
+	}
+	w.t.report.add(path, v.status, v.done, v.do)
+}
+
+// told reports whether the report speaks of path already: of itself, or of the
+// loss of the whole attribute that it belongs to.
+func (w *walker) told(path string) bool {
+	r := w.t.report
+	if r.seen[path] {
+		return true
+	}
+	for p := parentPath(path); len(p) > len(w.base); p = parentPath(p) {
+		if r.lost[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// isSet reports whether the user wrote the attribute and not the loader: as
+// such, or in the short form of what it is part of. Details of an entry that
+// has a verdict of its own count in the long form only.
+func (w *walker) isSet(path string) bool {
+	positions := w.t.in.Positions
+	if len(positions) == 0 {
+		return true
+	}
+	if w.head != "" || w.base == "" {
+		_, ok := positions[path]
+		return ok
+	}
+	for p := path; len(p) > len(w.base); p = parentPath(p) {
+		if _, ok := positions[p]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// positioned looks at one path of the files that the typed project may not
+// show any more.
+func (w *walker) positioned(path string) {
+	base, tree := w.entityOf(path)
+	if tree == nil || w.idle[base] || w.t.report.covered(path, len(base)) {
+		return
+	}
+	at, node := base, tree
+	rest := path[len(base):]
+	for rest != "" {
+		end := 1 + strings.IndexAny(rest[1:], ".[")
+		if end == 0 {
+			end = len(rest)
+		}
+		segment := strings.TrimPrefix(rest[:end], ".")
+		if segment[0] == '[' {
+			segment = "*"
+		}
+		at, rest = at+rest[:end], rest[end:]
+		next := node.child(segment)
+		if next == nil {
+			if !strings.HasPrefix(segment, "x-") && (node.key == nil || node.key.deep) {
+				w.t.report.dropped(at, "not known to this berth", "")
+			}
+			return
+		}
+		node = next
+		if node.key != nil && !node.key.deep {
+			break
+		}
+	}
+	if node.key == nil || node.key.silent || w.t.report.covered(at, len(base)) {
+		return
+	}
+	v := node.key.portable
+	if w.t.owned() {
+		v = node.key.owned
+	}
+	if !node.key.loaded && !node.key.zero {
+		v = ok("the default")
+	}
+	w.t.report.add(at, v.status, v.done, v.do)
+}
+
+// entityOf finds the named thing that a path is about, and its table.
+func (w *walker) entityOf(path string) (string, *keyTree) {
+	table, rest, nested := strings.Cut(path, ".")
+	p := w.t.project
+	var tree *keyTree
+	var known func(string) bool
+	switch table {
+	case "services":
+		tree, known = w.trees.service, func(n string) bool { _, ok := p.Services[n]; return ok }
+	case "jobs":
+		tree, known = w.trees.job, func(n string) bool { _, ok := p.Jobs[n]; return ok }
+	case "networks":
+		tree, known = w.trees.network, func(n string) bool { _, ok := p.Networks[n]; return ok }
+	case "volumes":
+		tree, known = w.trees.volume, func(n string) bool { _, ok := p.Volumes[n]; return ok }
+	case "secrets":
+		tree, known = w.trees.secret, func(n string) bool { _, ok := p.Secrets[n]; return ok }
+	case "configs":
+		tree, known = w.trees.config, func(n string) bool { _, ok := p.Configs[n]; return ok }
+	case "models":
+		tree, known = w.trees.model, func(n string) bool { _, ok := p.Models[n]; return ok }
+	default:
+		return "", w.trees.top
+	}
+	if !nested {
+		return "", nil
+	}
+	name := rest
+	for !known(name) { // names may hold dots, and the longest is meant
+		i := strings.LastIndexAny(name, ".[")
+		if i < 0 {
+			return "", nil
+		}
+		name = name[:i]
+	}
+	base := table + "." + name
+	if table == "services" {
+		return w.hookOf(path, base, tree)
+	}
+	if base == path {
+		return "", nil
+	}
+	return base, tree
+}
+
+// hookOf narrows a path of a service down to one of its pre_start hooks.
+func (w *walker) hookOf(path, base string, tree *keyTree) (string, *keyTree) {
+	rest, ok := strings.CutPrefix(path, base+".pre_start[")
+	if ok {
+		if index, _, more := strings.Cut(rest, "]"); more {
+			hook := base + ".pre_start[" + index + "]"
+			if hook != path {
+				return hook, w.trees.hook
+			}
+		}
+	}
+	if base == path {
+		return "", nil
+	}
+	return base, tree
+}
