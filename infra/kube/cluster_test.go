@@ -163,7 +163,7 @@ func (l lab) lines(t *testing.T, pod string, o LogOptions) string {
 }
 
 func testLogs(t *testing.T, l lab) {
-	l.run(t, "logs", "if mkdir /tmp/x 2>/dev/null; then echo one; echo two >&2; echo three; fi; sleep 1000")
+	l.run(t, "logs", "if mkdir /tmp/x 2>/dev/null; then echo one; echo two; echo three; fi; sleep 1000")
 	l.eventually(t, "three lines", func(context.Context) bool { return l.lines(t, "logs", LogOptions{Tail: -1}) == "one two three" })
 	if got := l.lines(t, "logs", LogOptions{Tail: 1}); got != "three" {
 		t.Errorf("tail: %q", got)
