@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
-	"sigs.k8s.io/kind/pkg/cluster"
-	"sigs.k8s.io/kind/pkg/exec"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -97,7 +94,25 @@ func (m *Manager) create(ctx context.Context, s Spec, n *narrator, sink progress
 	default:
 		return m.resume(ctx, s, info, lock, n, step)
 	}
-	return m.fresh(ctx, s, hostAndLock{hostFacts{host.CgroupV1, !host.SysResource}, host.EngineID, lock}, n, sink, step)
+	s, config, err := m.prepare(ctx, s, host, n, sink)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := lock.note(intent{Engine: host.EngineID, Unfinished: true}); err != nil {
+		return Info{}, err
+	}
+	if err := m.fresh(ctx, s, config, lock, n, step); err != nil {
+		return Info{}, err
+	}
+	return m.finished(ctx, s.Name, lock)
+}
+
+// finished notes that nothing is left to do.
+func (m *Manager) finished(ctx context.Context, name string, l *lock) (Info, error) {
+	if err := l.note(intent{}); err != nil {
+		return Info{}, err
+	}
+	return m.Status(ctx, name)
 }
 
 // leftover reports whether the nodes are what an interrupted creation or
@@ -123,70 +138,9 @@ func (m *Manager) leftover(ctx context.Context, info Info, was intent, engineID 
 	return true
 }
 
-type hostAndLock struct {
-	facts    hostFacts
-	engineID string
-	lock     *lock
-}
-
-// fresh creates a cluster of which nothing exists.
-func (m *Manager) fresh(ctx context.Context, s Spec, h hostAndLock, n *narrator, sink progress.Sink, step Step) (Info, error) {
-	s, config, err := m.prepare(ctx, s, h.facts, n, sink)
-	if err != nil {
-		return Info{}, err
-	}
-	if err := h.lock.note(intent{Engine: h.engineID, Unfinished: true}); err != nil {
-		return Info{}, err
-	}
-	early, open := context.WithCancel(ctx)
-	defer open()
-	beside, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var group sync.WaitGroup
-	var stepErr error
-	group.Go(func() {
-		<-early.Done()
-		if beside.Err() == nil {
-			stepErr = m.runStep(beside, s, step)
-		}
-	})
-	defer group.Wait()
-	logger := kindLogger{narrator: n, done: func(phase string) {
-		if phase == phaseControlPlane {
-			open()
-		}
-	}}
-	if err := m.runKind(ctx, s, config, logger); err != nil {
-		cancel()
-		open()
-		left, listErr := m.Nodes(context.WithoutCancel(ctx), s.Name)
-		if listErr == nil && len(left) == 0 {
-			err = errors.Join(err, h.lock.note(intent{}))
-		}
-		return Info{}, err
-	}
-	open() // at the latest
-	if err := m.finish(ctx, s, n); err != nil {
-		cancel()
-		return Info{}, err
-	}
-	group.Wait()
-	if stepErr != nil {
-		return Info{}, stepErr
-	}
-	if err := h.lock.note(intent{}); err != nil {
-		return Info{}, err
-	}
-	return m.Status(ctx, s.Name)
-}
-
 // prepare settles everything that can be settled before kind begins.
-func (m *Manager) prepare(ctx context.Context, s Spec, facts hostFacts, n *narrator, sink progress.Sink) (Spec, *v1alpha4.Cluster, error) {
+func (m *Manager) prepare(ctx context.Context, s Spec, host docker.Host, n *narrator, sink progress.Sink) (Spec, *v1alpha4.Cluster, error) {
 	s, err := s.withDefaults()
-	if err != nil {
-		return s, nil, err
-	}
-	host, err := m.engine.HostFacts(ctx)
 	if err != nil {
 		return s, nil, err
 	}
@@ -203,10 +157,8 @@ func (m *Manager) prepare(ctx context.Context, s Spec, facts hostFacts, n *narra
 	if s, err = settlePorts(ctx, s, host, m.portHolder, sink); err != nil {
 		return s, nil, err
 	}
-	for _, mount := range s.Mounts {
-		if _, err := os.Stat(mount.Source); err != nil {
-			return s, nil, problem.New(fmt.Sprintf("mount %q in the nodes", mount.Source), err, "make the directory first, or correct --mount")
-		}
+	if err := checkMounts(s, host); err != nil {
+		return s, nil, err
 	}
 	var kubernetes *version.Version
 	if s, kubernetes, err = m.chooseImage(ctx, s, n); err != nil {
@@ -215,17 +167,89 @@ func (m *Manager) prepare(ctx context.Context, s Spec, facts hostFacts, n *narra
 	if err := m.needLoadBalancer(ctx, s, n); err != nil {
 		return s, nil, err
 	}
-	config, err := kindConfig(s, kubernetes, facts)
+	config, err := kindConfig(s, kubernetes, hostFacts{cgroupV1: host.CgroupV1, noSysResource: !host.SysResource})
 	return s, config, err
 }
 
-// finish notes that kind is done and waits until the cluster can be used.
-func (m *Manager) finish(ctx context.Context, s Spec, n *narrator) error {
-	r := record{Spec: s, Kubernetes: s.KubernetesVersion, Nodes: s.nodeNames(), Created: time.Now()}
-	if err := m.writeRecord(ctx, r); err != nil {
+// fresh has kind create the cluster. What needs no more than the API server,
+// the step and the wait for everything to be ready, begins beside kind's
+// remaining work.
+func (m *Manager) fresh(ctx context.Context, s Spec, config *v1alpha4.Cluster, l *lock, n *narrator, step Step) error {
+	beside, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers, ended := make(chan struct{}), make(chan struct{})
+	var open sync.Once
+	result := make(chan error, 1)
+	go func() {
+		select {
+		case <-answers:
+			result <- m.complete(beside, s, nil, n, ended, step)
+		case <-beside.Done():
+			result <- beside.Err()
+		}
+	}()
+	err := m.runKind(ctx, s, config, kindLogger{narrator: n, done: func(phase string) {
+		if phase == phaseControlPlane {
+			open.Do(func() { close(answers) })
+		}
+	}})
+	if err != nil {
+		cancel()
+		<-result
+		left, listErr := m.Nodes(context.WithoutCancel(ctx), s.Name)
+		if listErr == nil && len(left) == 0 {
+			err = errors.Join(err, l.note(intent{}))
+		}
 		return err
 	}
-	return m.waitReady(ctx, s, n)
+	open.Do(func() { close(answers) }) // at the latest
+	close(ended)
+	n.say("waiting until it is ready")
+	r := record{Spec: s, Kubernetes: s.KubernetesVersion, Nodes: s.nodeNames(), Created: time.Now()}
+	if err := m.writeRecord(ctx, r); err != nil {
+		cancel()
+		return errors.Join(err, <-result)
+	}
+	return <-result
+}
+
+// complete runs the step and waits until the cluster can be used. It needs the
+// API server alone; until ended is closed, what kind is doing is what the user
+// is told. started names nodes that have just been started again.
+func (m *Manager) complete(ctx context.Context, s Spec, started map[string]time.Time, n *narrator, ended <-chan struct{}, step Step) (err error) {
+	path, remove, err := m.tempKubeconfig(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stepped := make(chan error, 1)
+	go func() {
+		if step == nil {
+			stepped <- nil
+			return
+		}
+		stepped <- step(ctx, Target{
+			Name: s.Name, Context: Context(s.Name), Kubeconfig: path, NodeImage: s.NodeImage,
+			HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, Ingress: s.Ingress,
+		})
+	}()
+	b := newBoard(n, ended)
+	if err := m.waitReady(ctx, s, started, path, b); err != nil {
+		cancel()
+		return errors.Join(err, ignoreCancelled(<-stepped))
+	}
+	b.set(0, "the ingress")
+	return <-stepped
+}
+
+// ignoreCancelled drops the error of work that was called off.
+func ignoreCancelled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // resume brings a cluster of berth's that exists to the end of Create.
@@ -238,145 +262,21 @@ func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *nar
 	if info.State == Incomplete {
 		return info, info.Err()
 	}
-	if err := m.startNodes(ctx, info.Nodes, n); err != nil {
-		return info, err
-	}
-	var group sync.WaitGroup
-	var stepErr error
-	beside, cancel := context.WithCancel(ctx)
-	group.Go(func() { stepErr = m.runStep(beside, *info.Spec, step) })
-	var err error
-	if l.was.Unfinished {
-		err = m.finish(ctx, *info.Spec, n)
-	} else {
-		err = m.waitReady(ctx, *info.Spec, n)
-	}
-	if err != nil {
-		cancel()
-	}
-	group.Wait()
-	cancel()
-	if err = errors.Join(err, stepErr); err != nil {
-		return info, err
-	}
-	if err := l.note(intent{}); err != nil {
-		return info, err
-	}
-	return m.Status(ctx, s.Name)
-}
-
-// runStep hands the step a kubeconfig of its own: kind writes the user's only
-// when it has ended.
-func (m *Manager) runStep(ctx context.Context, s Spec, step Step) (err error) {
-	if step == nil {
-		return nil
-	}
-	path, remove, err := m.tempKubeconfig(ctx, s.Name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	return step(ctx, Target{
-		Name: s.Name, Context: Context(s.Name), Kubeconfig: path, NodeImage: s.NodeImage, HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, Ingress: s.Ingress,
-	})
-}
-
-// tempKubeconfig writes a cluster's kubeconfig to a new file.
-func (m *Manager) tempKubeconfig(ctx context.Context, name string) (path string, remove func() error, err error) {
-	text, err := m.Kubeconfig(ctx, name)
-	if err != nil {
-		return "", nil, err
-	}
-	dir, err := os.MkdirTemp("", "berth-")
-	if err != nil {
-		return "", nil, err
-	}
-	remove = func() error { return os.RemoveAll(dir) }
-	path = filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return "", nil, errors.Join(err, remove())
-	}
-	return path, remove, nil
-}
-
-// runKind has kind create the cluster. Leftovers of a killed berth may appear
-// after they were looked for (its docker commands live on), so a name that is
-// taken is cleared and tried again once.
-func (m *Manager) runKind(ctx context.Context, s Spec, config *v1alpha4.Cluster, logger kindLogger) error {
-	provider, err := m.provider(logger)
-	if err != nil {
-		return err
-	}
-	create := func() error {
-		return provider.Create(s.Name, cluster.CreateWithV1Alpha4Config(config.DeepCopy()))
-	}
-	err = m.abandonable(ctx, s.Name, create)
-	if err != nil && ctx.Err() == nil && strings.Contains(kindOutput(err), "is already in use by container") {
-		logger.say("removing what an interrupted command left")
-		if err := m.clear(ctx, s.Name); err != nil {
-			return err
-		}
-		err = m.abandonable(ctx, s.Name, create)
-	}
-	if err != nil && ctx.Err() == nil {
-		return createProblem(s, err)
-	}
-	return err
-}
-
-// abandonable runs an operation of kind's, which knows no context. When ctx
-// ends, the nodes are taken from under it, which makes its docker commands
-// fail; it returns only when kind has come to its end and no node is left.
-func (m *Manager) abandonable(ctx context.Context, name string, op func() error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- op() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	for {
-		err := m.clear(clean, name)
-		select {
-		case <-ended:
-			return errors.Join(ctx.Err(), m.clear(clean, name))
-		case <-time.After(100 * time.Millisecond):
-		}
-		if clean.Err() != nil {
-			return errors.Join(ctx.Err(), err, problem.New(fmt.Sprintf("clean up cluster %q", name), clean.Err(), "berth cluster delete "+name))
+	if l.was.Unfinished { // perhaps not every node has it
+		r := record{Spec: *info.Spec, Kubernetes: info.Kubernetes, Nodes: info.Spec.nodeNames(), Created: time.Now()}
+		if err := m.writeRecord(ctx, r); err != nil {
+			return info, err
 		}
 	}
-}
-
-// kindOutput is what kind's error says, with the output of the command that
-// failed.
-func kindOutput(err error) string {
-	text := err.Error()
-	if run := exec.RunErrorForError(err); run != nil {
-		text += "\n" + string(run.Output)
+	started, err := m.startNodes(ctx, info.Nodes, n)
+	if err != nil {
+		return info, err
 	}
-	return text
-}
-
-// createProblem keeps the end of the failed command's output and knows some
-// causes.
-func createProblem(s Spec, err error) error {
-	const keep = 15 // lines: kubeadm ends with its reason
-	text := strings.TrimSpace(kindOutput(err))
-	hint := "`berth doctor` looks for the usual causes"
-	switch {
-	case strings.Contains(text, "too many open files"):
-		hint = "raise the inotify limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
-	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
-		hint = "choose other ports with --http-port and --https-port"
-	case strings.Contains(text, "no space left on device"):
-		hint = "free some disk space: docker system prune"
+	if err := m.export(ctx, s.Name); err != nil {
+		return info, err
 	}
-	lines := strings.Split(text, "\n")
-	if len(lines) > keep+1 {
-		lines = append(lines[:1], lines[len(lines)-keep:]...)
+	if err := m.complete(ctx, *info.Spec, started, n, now(), step); err != nil {
+		return info, err
 	}
-	return problem.New(fmt.Sprintf("create cluster %q", s.Name), errors.New(strings.Join(lines, "\n  ")), hint)
+	return m.finished(ctx, s.Name, l)
 }

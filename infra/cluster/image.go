@@ -63,21 +63,19 @@ func (m *Manager) chooseImage(ctx context.Context, s Spec, n *narrator) (Spec, *
 // imageCandidates lists node images that may be in the engine already, the
 // one to pull first.
 func (m *Manager) imageCandidates(kubernetes string) []string {
-	tag, _, _ := strings.Cut(defaults.Image, "@")
-	images := []string{defaults.Image, tag}
+	images := []string{defaults.Image, withoutDigest(defaults.Image)}
 	if kubernetes != "" {
 		images = append(images, "kindest/node:"+kubernetes)
 	}
-	if m.localImage != "" {
-		images = append(images, m.localImage)
-	}
-	return images
+	return append(images, m.localImages...)
 }
 
-func quoted(image string) string {
+func withoutDigest(image string) string {
 	name, _, _ := strings.Cut(image, "@")
-	return fmt.Sprintf("%q", name)
+	return name
 }
+
+func quoted(image string) string { return fmt.Sprintf("%q", withoutDigest(image)) }
 
 // imageVersion reads the Kubernetes version of a node image that the engine
 // holds; found is false when it does not.
@@ -96,8 +94,7 @@ func (m *Manager) imageVersion(ctx context.Context, image string) (v *version.Ve
 
 // pull fetches an image and says how far it is.
 func (m *Manager) pull(ctx context.Context, image string, n *narrator) error {
-	name, _, _ := strings.Cut(image, "@")
-	n.say("pulling " + name)
+	n.say("pulling " + withoutDigest(image))
 	layers := map[string]docker.LayerProgress{}
 	return m.engine.PullImage(ctx, image, "", func(p docker.LayerProgress) {
 		if p.Status != "Downloading" || p.Total == 0 {
@@ -131,14 +128,14 @@ func (m *Manager) needLoadBalancer(ctx context.Context, s Spec, n *narrator) err
 }
 
 // NodeImage says which node image a cluster would be created from if nothing
-// was asked for, and whether the engine holds it.
+// was asked for, without a digest, and whether the engine holds it.
 func (m *Manager) NodeImage(ctx context.Context) (name string, held bool, err error) {
 	candidates := m.imageCandidates("")
 	for _, image := range candidates {
 		_, found, err := m.engine.InspectImage(ctx, image)
 		if err != nil || found {
-			return image, found, err
+			return withoutDigest(image), found, err
 		}
 	}
-	return candidates[0], false, nil
+	return withoutDigest(candidates[0]), false, nil
 }

@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"sigs.k8s.io/kind/pkg/log"
 
@@ -40,4 +43,22 @@ func (m *Manager) export(ctx context.Context, name string) error {
 		return problem.New(fmt.Sprintf("write the context of cluster %q to the kubeconfig", name), err, "check KUBECONFIG")
 	}
 	return nil
+}
+
+// tempKubeconfig writes a cluster's kubeconfig to a new file.
+func (m *Manager) tempKubeconfig(ctx context.Context, name string) (path string, remove func() error, err error) {
+	text, err := m.Kubeconfig(ctx, name)
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "berth-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	path = filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", nil, errors.Join(err, remove())
+	}
+	return path, remove, nil
 }

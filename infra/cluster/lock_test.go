@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheSecondWaitsForTheFirstAndReadsItsWord(t *testing.T) {
-	m := New(nil, t.TempDir(), "")
+	m := New(nil, t.TempDir())
 	var mu sync.Mutex
 	var said []string
 	waiting := make(chan struct{})
@@ -69,7 +69,7 @@ func TestTheSecondWaitsForTheFirstAndReadsItsWord(t *testing.T) {
 }
 
 func TestWaitingForTheLockEndsWithTheContext(t *testing.T) {
-	m := New(nil, t.TempDir(), "")
+	m := New(nil, t.TempDir())
 	task := progress.Start(progress.Discard, "cluster x", "")
 	l, err := m.acquire(t.Context(), "x", task)
 	if err != nil {

@@ -28,17 +28,17 @@ const roleLoadBalancer = "external-load-balancer"
 // A Manager works on the kind clusters of one engine. It is safe for
 // concurrent use.
 type Manager struct {
-	engine     *docker.Client
-	lockDir    string
-	localImage string
+	engine      *docker.Client
+	lockDir     string
+	localImages []string
 }
 
 // New makes a Manager. lockDir is the directory for the files that serialise
 // berth processes; it is made when needed and may be deleted while no cluster
-// is being created. localImage names the offline kit's node image, used where
-// the engine holds it and not kind's own; "" for none.
-func New(engine *docker.Client, lockDir, localImage string) *Manager {
-	return &Manager{engine: engine, lockDir: lockDir, localImage: localImage}
+// is being created. localImages names the offline kit's node images, best first:
+// one of them is used where the engine holds it and not kind's own.
+func New(engine *docker.Client, lockDir string, localImages ...string) *Manager {
+	return &Manager{engine: engine, lockDir: lockDir, localImages: localImages}
 }
 
 // provider is kind's own handle. kind works through the docker command.
@@ -53,12 +53,12 @@ func (m *Manager) provider(logger log.Logger) (*cluster.Provider, error) {
 // A Node is one node of a cluster: a container.
 type Node struct {
 	Name    string     `json:"name"`
-	Role    string     `json:"role"`         // control-plane, worker, external-load-balancer
-	State   string     `json:"state"`        // the container's: running, exited ...
-	Status  string     `json:"status"`       // for people: Up 3 minutes
-	IP      netip.Addr `json:"ip,omitzero"`  // on the kind network; none while stopped
-	Image   string     `json:"image"`        // node image
-	ID      string     `json:"container_id"` // container ID
+	Role    string     `json:"role"`        // control-plane, worker, external-load-balancer
+	State   string     `json:"state"`       // the container's: running, exited ...
+	Status  string     `json:"status"`      // for people: Up 3 minutes
+	IP      netip.Addr `json:"ip,omitzero"` // on the kind network; none while stopped
+	Image   string     `json:"image"`       // node image
+	ID      string     `json:"containerId"`
 	ports   []docker.PortBinding
 	running bool
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -19,7 +21,7 @@ const stopGrace = 15 * time.Second
 // One that runs is only waited for.
 func (m *Manager) Start(ctx context.Context, name string, sink progress.Sink) (Info, error) {
 	var info Info
-	err := m.change(ctx, name, "starting", sink, func(n *narrator, l *lock) (string, error) {
+	err := m.change(ctx, name, "starting", sink, func(n *narrator, _ *lock) (string, error) {
 		var err error
 		if info, err = m.Status(ctx, name); err != nil {
 			return "", err
@@ -27,20 +29,49 @@ func (m *Manager) Start(ctx context.Context, name string, sink progress.Sink) (I
 		if info.State == Absent || info.State == Incomplete {
 			return "", info.Err()
 		}
-		if err := m.startNodes(ctx, info.Nodes, n); err != nil {
+		started, err := m.startNodes(ctx, info.Nodes, n)
+		if err != nil {
 			return "", err
 		}
-		s := specOf(info)
 		if err := m.export(ctx, name); err != nil {
 			return "", err
 		}
-		if err := m.waitReady(ctx, s, n); err != nil {
+		if err := m.started(ctx, specOf(info), started, n); err != nil {
 			return "", err
 		}
 		info, err = m.Status(ctx, name)
 		return fmt.Sprintf("%d nodes run", len(info.Nodes)), err
 	})
 	return info, err
+}
+
+// started waits until a cluster can be used of which some nodes were started.
+func (m *Manager) started(ctx context.Context, s Spec, since map[string]time.Time, n *narrator) (err error) {
+	path, remove, err := m.tempKubeconfig(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return m.waitReady(ctx, s, since, path, newBoard(n, now()))
+}
+
+// startedNode waits for one node that was started.
+func (m *Manager) startedNode(ctx context.Context, cluster, node string, since map[string]time.Time, n *narrator) (err error) {
+	path, remove, err := m.tempKubeconfig(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return wait(ctx, cluster, path, newBoard(n, now()), func(c *kube.Client) []condition {
+		return []condition{nodesReady(c, []string{node}), podsRestarted(c, since)}
+	})
+}
+
+// now is a channel that is closed already.
+func now() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 // specOf is what the cluster was created from, or, of one that berth did not
@@ -77,13 +108,13 @@ func (m *Manager) Stop(ctx context.Context, name string, sink progress.Sink) err
 				if (node.Role == "worker") != workers || !node.Running() {
 					return nil
 				}
-				return m.engine.StopContainer(ctx, node.ID, stopGrace)
+				return m.stopNode(ctx, node)
 			})
 			if err != nil {
 				return "", err
 			}
 		}
-		return fmt.Sprintf("%d nodes stopped", len(nodes)), nil
+		return fmt.Sprintf("%d nodes stopped", len(nodes)), m.awaitStopped(ctx, name, nodes)
 	})
 }
 
@@ -95,13 +126,11 @@ func (m *Manager) StartNode(ctx context.Context, name, node string, sink progres
 		if err != nil {
 			return "", err
 		}
-		if err := m.engine.StartContainer(ctx, found.ID); err != nil {
-			return "", fmt.Errorf("start node %q: %w", found.Name, err)
+		started, err := m.startNodes(ctx, []Node{found}, n)
+		if err != nil || !found.Kubernetes() {
+			return found.Name + " runs", err
 		}
-		if !found.Kubernetes() {
-			return found.Name + " runs", nil
-		}
-		return found.Name + " is ready", m.waitNodes(ctx, name, []string{found.Name}, n)
+		return found.Name + " is ready", m.startedNode(ctx, name, found.Name, started, n)
 	})
 }
 
@@ -113,10 +142,10 @@ func (m *Manager) StopNode(ctx context.Context, name, node string, sink progress
 		if err != nil {
 			return "", err
 		}
-		if err := m.engine.StopContainer(ctx, found.ID, stopGrace); err != nil {
-			return "", fmt.Errorf("stop node %q: %w", found.Name, err)
+		if err := m.stopNode(ctx, found); err != nil {
+			return "", err
 		}
-		return found.Name + " is stopped", nil
+		return found.Name + " is stopped", m.awaitStopped(ctx, name, []Node{found})
 	})
 }
 
@@ -164,19 +193,63 @@ func (m *Manager) change(ctx context.Context, name, doing string, sink progress.
 	return n.task.End(err, result)
 }
 
-// startNodes starts the nodes that do not run: what others look for by address
-// (the load balancer, control planes) before the workers.
-func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) error {
-	for _, node := range nodes { // in the order of nodesOf
+// startNodes starts the nodes that do not run, in the order of nodesOf: what
+// others look for by address (control planes, the load balancer) before the
+// workers. It returns which Kubernetes nodes it started, and when, by the
+// engine's clock.
+func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) (map[string]time.Time, error) {
+	since := map[string]time.Time{}
+	for _, node := range nodes {
 		if node.Running() {
 			continue
 		}
+		host, err := m.engine.HostFacts(ctx)
+		if err != nil {
+			return nil, err
+		}
 		n.say("starting node " + node.Name)
 		if err := m.engine.StartContainer(ctx, node.ID); err != nil {
-			return problem.New(fmt.Sprintf("start node %q", node.Name), err, "berth doctor")
+			return nil, problem.New(fmt.Sprintf("start node %q", node.Name), err, "berth doctor")
+		}
+		if node.Kubernetes() {
+			since[node.Name] = host.Time
 		}
 	}
+	return since, nil
+}
+
+// stopNode stops one node's container. An API server whose etcd has ended
+// before it waits for it in vain until it is killed, so it is killed at once:
+// etcd keeps all of its state.
+func (m *Manager) stopNode(ctx context.Context, node Node) error {
+	if node.Role == "control-plane" {
+		// A node that is half broken is stopped all the same.
+		_, _ = m.engine.Exec(ctx, node.ID, []string{"sh", "-c", "systemctl stop kubelet; pkill -KILL -x kube-apiserver"}, nil, nil, nil)
+	}
+	if err := m.engine.StopContainer(ctx, node.ID, stopGrace); err != nil {
+		return fmt.Errorf("stop node %q: %w", node.Name, err)
+	}
 	return nil
+}
+
+// awaitStopped waits until the engine's list of containers shows what the
+// engine has said already.
+func (m *Manager) awaitStopped(ctx context.Context, name string, stopped []Node) error {
+	for {
+		nodes, err := m.Nodes(ctx, name)
+		if err != nil {
+			return err
+		}
+		running := slices.ContainsFunc(nodes, func(n Node) bool {
+			return n.Running() && slices.ContainsFunc(stopped, func(s Node) bool { return s.ID == n.ID })
+		})
+		if !running {
+			return nil
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // clear removes every container of a cluster and of the gateways to it, until

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/problem"
@@ -102,4 +103,18 @@ func freePort(ctx context.Context, first int, holder portHolder) (int, error) {
 	}
 	return 0, problem.New("find a port for the ingress", fmt.Errorf("%d to %d are all taken", first, first+attempts-1),
 		"choose ports with --http-port and --https-port")
+}
+
+// checkMounts refuses directories that are not there: the engine would make
+// them, as root.
+func checkMounts(s Spec, host docker.Host) error {
+	if !host.Local {
+		return nil // the engine's machine has them, or not
+	}
+	for _, m := range s.Mounts {
+		if _, err := os.Stat(m.Source); err != nil {
+			return problem.New(fmt.Sprintf("mount %q in the nodes", m.Source), err, "make the directory first, or correct --mount")
+		}
+	}
+	return nil
 }

@@ -34,18 +34,18 @@ func (m *Manager) writeRecord(ctx context.Context, r record) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range nodes {
+	return each(nodes, func(n Node) error {
 		if err := m.engine.SetRestartPolicy(ctx, n.ID, "unless-stopped"); err != nil {
 			return fmt.Errorf("set the restart policy of node %q: %w", n.Name, err)
 		}
 		if !n.Kubernetes() {
-			continue
+			return nil
 		}
 		if err := m.engine.WriteFile(ctx, n.ID, recordPath, 0o644, append(text, '\n')); err != nil {
 			return fmt.Errorf("note the cluster's settings in node %q: %w", n.Name, err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // readRecord reads the record from the first node that has it; nil when none

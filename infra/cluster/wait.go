@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,17 +23,19 @@ import (
 const readyTimeout = 4 * time.Minute
 
 // waitReady returns when every node is ready, cluster DNS answers and the
-// default storage class has its provisioner.
-func (m *Manager) waitReady(ctx context.Context, s Spec, n *narrator) error {
+// default storage class has its provisioner. Of nodes that were started since a
+// given time it wants to hear anew. kubeconfig is a file.
+func (m *Manager) waitReady(ctx context.Context, s Spec, since map[string]time.Time, kubeconfig string, b *board) error {
 	var names []string
 	for _, name := range s.nodeNames() {
 		if !strings.HasSuffix(name, roleLoadBalancer) {
 			names = append(names, name)
 		}
 	}
-	return m.wait(ctx, s.Name, n, func(c *kube.Client) []condition {
+	return wait(ctx, s.Name, kubeconfig, b, func(c *kube.Client) []condition {
 		return []condition{
 			nodesReady(c, names),
+			podsRestarted(c, since),
 			deploymentsReady(c, "DNS", "kube-system", "k8s-app=kube-dns", 1),
 			deploymentsReady(c, "storage", "local-path-storage", "", 0),
 			defaultStorageClass(c),
@@ -40,34 +43,22 @@ func (m *Manager) waitReady(ctx context.Context, s Spec, n *narrator) error {
 	})
 }
 
-// waitNodes waits for the named nodes alone.
-func (m *Manager) waitNodes(ctx context.Context, cluster string, names []string, n *narrator) error {
-	return m.wait(ctx, cluster, n, func(c *kube.Client) []condition {
-		return []condition{nodesReady(c, names)}
-	})
-}
-
 // A condition blocks until it holds and reports what it still lacks. It
 // returns early only with an error.
 type condition func(ctx context.Context, lacks func(string)) error
 
-func (m *Manager) wait(ctx context.Context, cluster string, n *narrator, conditions func(*kube.Client) []condition) (err error) {
+func wait(ctx context.Context, cluster, kubeconfig string, b *board, conditions func(*kube.Client) []condition) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, errors.New("it takes too long"))
 	defer cancel()
-	n.say("waiting for the API server")
-	path, remove, err := m.tempKubeconfig(ctx, cluster)
+	client, err := kube.New(kubeconfig, "")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	client, err := kube.New(path, "")
-	if err != nil {
-		return err
-	}
+	b.set(0, "the API server")
 	if err := awaitAPI(ctx, client); err != nil {
 		return problem.New(fmt.Sprintf("wait for the API server of cluster %q", cluster), err, "docker logs "+cluster+"-control-plane")
 	}
-	b := board{narrator: n, lacks: map[int]string{}}
+	b.set(0, "")
 	err = b.all(ctx, conditions(client))
 	if err != nil && ctx.Err() != nil && context.Cause(ctx) != ctx.Err() {
 		return problem.New(fmt.Sprintf("wait for cluster %q", cluster), fmt.Errorf("%w: %s", context.Cause(ctx), b.text()),
@@ -90,11 +81,17 @@ func awaitAPI(ctx context.Context, client *kube.Client) error {
 	}
 }
 
-// A board collects what several conditions lack, for one line of progress.
+// A board collects what several conditions lack, for one line of progress. It
+// is silent until quiet is closed.
 type board struct {
 	narrator *narrator
+	quiet    <-chan struct{}
 	mu       sync.Mutex
-	lacks    map[int]string
+	lacks    map[int]string // by condition; 0 is what comes before and after them
+}
+
+func newBoard(n *narrator, quiet <-chan struct{}) *board {
+	return &board{narrator: n, quiet: quiet, lacks: map[int]string{}}
 }
 
 // all waits for every condition at once.
@@ -104,7 +101,7 @@ func (b *board) all(ctx context.Context, conditions []condition) error {
 	errs := make(chan error, len(conditions))
 	for i, c := range conditions {
 		go func() {
-			errs <- c(ctx, func(what string) { b.set(i, what) })
+			errs <- c(ctx, func(what string) { b.set(i+1, what) })
 		}()
 	}
 	var first error
@@ -117,13 +114,18 @@ func (b *board) all(ctx context.Context, conditions []condition) error {
 	return first
 }
 
+// set notes what condition i lacks, "" when it holds.
 func (b *board) set(i int, what string) {
 	b.mu.Lock()
 	changed := b.lacks[i] != what
 	b.lacks[i] = what
 	b.mu.Unlock()
-	if changed {
-		b.narrator.say("waiting for " + b.text())
+	select {
+	case <-b.quiet:
+		if text := b.text(); changed && text != "" {
+			b.narrator.say("waiting for " + text)
+		}
+	default:
 	}
 }
 
@@ -131,13 +133,10 @@ func (b *board) text() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []string
-	for i := range 16 {
+	for _, i := range slices.Sorted(maps.Keys(b.lacks)) {
 		if what := b.lacks[i]; what != "" {
 			all = append(all, what)
 		}
-	}
-	if len(all) == 0 {
-		return "the last of it"
 	}
 	return strings.Join(all, ", ")
 }
@@ -160,6 +159,42 @@ func nodesReady(c *kube.Client, names []string) condition {
 func nodeReady(n *corev1.Node) bool {
 	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// podsRestarted holds when every pod of kube-system on the nodes that were
+// started runs and is ready since then. Until a kubelet reports, the API server
+// goes on showing what was before.
+func podsRestarted(c *kube.Client, since map[string]time.Time) condition {
+	return func(ctx context.Context, lacks func(string)) error {
+		if len(since) == 0 {
+			return nil
+		}
+		return until(ctx, c, "kube-system", "", lacks, func(pods map[string]*corev1.Pod) string {
+			silent := maps.Clone(since)
+			for _, p := range pods {
+				delete(silent, p.Spec.NodeName)
+			}
+			not := slices.Sorted(maps.Keys(silent))
+			for _, p := range pods {
+				if at, started := since[p.Spec.NodeName]; started && p.DeletionTimestamp == nil && !readySince(p, at) {
+					not = append(not, p.Name)
+				}
+			}
+			slices.Sort(not)
+			return joined("", not)
+		})
+	}
+}
+
+// readySince reports whether a pod is ready and its containers were started
+// after a time; Kubernetes' times are whole seconds.
+func readySince(p *corev1.Pod, at time.Time) bool {
+	ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+	return ready && !slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Running == nil || s.State.Running.StartedAt.Time.Before(at.Truncate(time.Second))
 	})
 }
 

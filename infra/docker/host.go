@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/build"
 )
@@ -15,7 +16,8 @@ import (
 // A Host is what is known of the machine the engine runs on.
 type Host struct {
 	EngineID     string
-	Local        bool // this very machine: its /proc and sockets say something about the engine
+	Time         time.Time // the engine's clock, which is the containers'
+	Local        bool      // this very machine: its /proc and sockets say something about the engine
 	Rootless     bool
 	CgroupV1     bool
 	CPUs         int
@@ -45,6 +47,9 @@ func (c *Client) HostFacts(ctx context.Context) (Host, error) {
 	ping, err := c.api.Ping(ctx)
 	if err != nil {
 		return Host{}, fmt.Errorf("ask the Docker Engine about its builder: %w", err)
+	}
+	if h.Time, err = time.Parse(time.RFC3339Nano, info.SystemTime); err != nil {
+		return Host{}, fmt.Errorf("the engine's clock: %w", err)
 	}
 	h.BuildKit = ping.BuilderVersion == build.BuilderBuildKit
 	if h.Snapshotter, err = c.ContainerdStore(ctx); err != nil {

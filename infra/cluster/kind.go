@@ -1,0 +1,97 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/exec"
+
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// runKind has kind create the cluster. Leftovers of a killed berth may appear
+// after they were looked for (its docker commands live on), so a name that is
+// taken is cleared and tried again once.
+func (m *Manager) runKind(ctx context.Context, s Spec, config *v1alpha4.Cluster, logger kindLogger) error {
+	provider, err := m.provider(logger)
+	if err != nil {
+		return err
+	}
+	create := func() error {
+		return provider.Create(s.Name, cluster.CreateWithV1Alpha4Config(config.DeepCopy()))
+	}
+	err = m.abandonable(ctx, s.Name, create)
+	if err != nil && ctx.Err() == nil && strings.Contains(kindOutput(err), "is already in use by container") {
+		logger.say("removing what an interrupted command left")
+		if err := m.clear(ctx, s.Name); err != nil {
+			return err
+		}
+		err = m.abandonable(ctx, s.Name, create)
+	}
+	if err != nil && ctx.Err() == nil {
+		return createProblem(s, err)
+	}
+	return err
+}
+
+// abandonable runs an operation of kind's, which knows no context. When ctx
+// ends, the nodes are taken from under it, which makes its docker commands
+// fail; it returns only when kind has come to its end and no node is left.
+func (m *Manager) abandonable(ctx context.Context, name string, op func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- op() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	for {
+		err := m.clear(clean, name)
+		select {
+		case <-ended:
+			return errors.Join(ctx.Err(), m.clear(clean, name))
+		case <-time.After(100 * time.Millisecond):
+		}
+		if clean.Err() != nil {
+			return errors.Join(ctx.Err(), err, problem.New(fmt.Sprintf("clean up cluster %q", name), clean.Err(), "berth cluster delete "+name))
+		}
+	}
+}
+
+// kindOutput is what kind's error says, with the output of the command that
+// failed.
+func kindOutput(err error) string {
+	text := err.Error()
+	if run := exec.RunErrorForError(err); run != nil {
+		text += "\n" + string(run.Output)
+	}
+	return text
+}
+
+// createProblem keeps the end of the failed command's output and knows some
+// causes.
+func createProblem(s Spec, err error) error {
+	const keep = 15 // lines: kubeadm ends with its reason
+	text := strings.TrimSpace(kindOutput(err))
+	hint := "`berth doctor` looks for the usual causes"
+	switch {
+	case strings.Contains(text, "too many open files"):
+		hint = "raise the inotify limits: sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288"
+	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
+		hint = "choose other ports with --http-port and --https-port"
+	case strings.Contains(text, "no space left on device"):
+		hint = "free some disk space: docker system prune"
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) > keep+1 {
+		lines = append(lines[:1], lines[len(lines)-keep:]...)
+	}
+	return problem.New(fmt.Sprintf("create cluster %q", s.Name), errors.New(strings.Join(lines, "\n  ")), hint)
+}
