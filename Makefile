@@ -77,6 +77,10 @@ e2e: test-cluster ## the tests that need the engine and the cluster; none may be
 bench: ## every benchmark
 	@go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-images
+bench-images: test-cluster ## berth load against kind load docker-image, as a table (ARGS='-rounds 3 -sizes 220:8 -nodes 3')
+	@go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
+
 # --- release and cleaning ---------------------------------------------------
 
 .PHONY: clean
