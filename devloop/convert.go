@@ -83,8 +83,8 @@ func additionalContexts(img translate.Image, images []translate.Image, facts map
 	return contexts, nil
 }
 
-// translateFacts converts what the engine knows to what translate wants.
-func translateFacts(f model.ImageFacts) translate.ImageFacts {
+// TranslateFacts converts what the engine knows to what translate wants.
+func TranslateFacts(f model.ImageFacts) translate.ImageFacts {
 	t := translate.ImageFacts{
 		Ref: f.Ref, ID: f.ID, OS: f.OS, Arch: f.Arch, Entrypoint: f.Entrypoint, Cmd: f.Cmd, Env: f.Env, User: f.User,
 		WorkingDir: f.WorkingDir, Shell: f.Shell, StopSignal: f.StopSignal, Ports: f.Ports, Volumes: f.Volumes,

@@ -84,7 +84,11 @@ type Publisher interface {
 // the same one.
 type Syncer interface {
 	// Sync carries out files in order. Owner and mode of a replaced file stay;
-	// missing directories are made; a file removed that is not there is fine.
+	// missing directories are made; a removal of what is not there is fine, and
+	// so is a Source that has vanished meanwhile: a removal follows. A file
+	// takes the place of a directory and the other way round, but symlinks to
+	// directories on the way, and at Target when Source is a directory, are
+	// followed inside the container and never replaced.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
 	// Restart restarts the program in the container and keeps the container's
 	// files. It returns ErrNoSupervisor where that is not possible.

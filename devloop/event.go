@@ -33,6 +33,7 @@ type Event struct {
 	Time     time.Time
 	Kind     EventKind
 	Service  string // "" for the whole project
+	Phase    Phase  // where the service stands now
 	Seq      uint64 // the change it belongs to; 0 for none
 	Cause    string // source changed: app/main.go (+3)
 	Action   string // the rung of the ladder: sync, sync+restart, sync+exec, restart, rebuild, apply
@@ -80,6 +81,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Time     string    `json:"time"`
 		Kind     EventKind `json:"event"`
 		Service  string    `json:"service,omitempty"`
+		Phase    Phase     `json:"phase,omitempty"`
 		Seq      uint64    `json:"seq,omitempty"`
 		Cause    string    `json:"cause,omitempty"`
 		Action   string    `json:"action,omitempty"`
@@ -91,7 +93,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Error    string    `json:"error,omitempty"`
 		Line     string    `json:"line,omitempty"`
 	}{
-		Time: e.Time.UTC().Format(time.RFC3339Nano), Kind: e.Kind, Service: e.Service, Seq: e.Seq, Cause: e.Cause, Action: e.Action,
+		Time: e.Time.UTC().Format(time.RFC3339Nano), Kind: e.Kind, Service: e.Service, Phase: e.Phase, Seq: e.Seq, Cause: e.Cause, Action: e.Action,
 		Why: e.Why, Files: e.Files, Replicas: e.Replicas, Steps: e.Steps, Line: e.Line,
 	}
 	if e.Kind == EventServing {

@@ -214,6 +214,9 @@ func (l *loop) drain() {
 // send passes an event on with its time.
 func (l *loop) send(ev Event) {
 	ev.Time = l.e.deps.Clock.Now()
+	if ev.Service != "" {
+		ev.Phase = l.phase(ev.Service)
+	}
 	l.e.deps.Events(ev)
 }
 

@@ -176,7 +176,7 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 	} {
 		var took time.Duration
 		for _, verb := range part.verbs {
-			took += t.turn.steps[stepKey{verb, part.subject}]
+			took += t.turn.took(verb, part.subject)
 		}
 		step(part.name, Millis(took))
 	}
@@ -250,18 +250,19 @@ func (l *loop) resume() {
 // phase is where a service stands.
 func (l *loop) phase(service string) Phase {
 	s := l.services[service]
-	members := map[string]bool{service: true}
-	acting := l.busy(members)
-	verifying := acting && !slices.ContainsFunc(l.flights, func(t *trip) bool {
-		return t.pending(func(a Action) bool { return l.touches(t, a, members) && a.Verb != Wait })
-	})
+	me := map[string]bool{service: true}
+	open := func(verifying bool) bool {
+		return slices.ContainsFunc(l.flights, func(t *trip) bool {
+			return t.pending(func(a Action) bool { return l.touches(t, a, me) && (a.Verb == Wait) == verifying })
+		})
+	}
 	switch {
-	case s == nil && !acting:
-		return PhaseIdle
-	case verifying:
-		return PhaseVerify
-	case acting:
+	case open(false):
 		return PhaseActing
+	case open(true):
+		return PhaseVerify
+	case s == nil:
+		return PhaseIdle
 	case s.pending != nil || s.waiting:
 		return PhaseDirty
 	case s.failed != nil:

@@ -178,7 +178,7 @@ func TestEditOfABuildContextRebuilds(t *testing.T) {
 	s.write("web/main.go", "v2")
 	s.holds("web", "/app/main.go", "v2")
 	e := s.kind(1, EventServing, "web")
-	if e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context" || e.Replicas != 3 || e.Total <= 0 {
+	if e.Phase != PhaseServing || e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context" || e.Replicas != 3 || e.Total <= 0 {
 		t.Errorf("event %+v", e)
 	}
 	var names []string
@@ -445,6 +445,22 @@ func TestEditOfTheComposeFileIsApplied(t *testing.T) {
 	s.until("new is gone too", func() bool { return s.services["new"] == nil })
 	if n := s.logged("build p-web"); n != 3 {
 		t.Errorf("web was built %d times; its build section changed", n)
+	}
+}
+
+func TestEnvFileThatIsTriggerAndSourceCausesOneRollout(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "1"})
+	one, two := "1", "2"
+	watching := []types.Trigger{{Path: s.path("compose.yaml"), Action: "rebuild"}}
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Watch: watching, Environment: types.MappingWithEquals{"A": &one}})
+	s.dev(DevOptions{})
+	s.up()
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Watch: watching, Environment: types.MappingWithEquals{"A": &two}})
+	s.write("compose.yaml", "A=2")
+	s.kind(2, EventServing, "")
+	s.kind(1, EventServing, "web")
+	if b, a := s.logged("build p-web"), s.logged("apply web"); b != 2 || a != 2 {
+		t.Errorf("%d builds, %d roll-outs for the start and one change", b, a)
 	}
 }
 

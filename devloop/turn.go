@@ -71,6 +71,13 @@ func (t *turn) do(ctx context.Context, a Action) error {
 	return err
 }
 
+// took is how long a verb has taken so far for an image or a service.
+func (t *turn) took(verb Verb, subject string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.steps[stepKey{verb, subject}]
+}
+
 func (t *turn) act(ctx context.Context, a Action) error {
 	switch a.Verb {
 	case Build, Pull:
@@ -169,7 +176,7 @@ func (t *turn) translate(facts map[string]model.ImageFacts) (translate.Result, e
 func withFacts(in translate.Input, facts map[string]model.ImageFacts) translate.Input {
 	in.Images = make(map[string]translate.ImageFacts, len(facts))
 	for ref, f := range facts {
-		in.Images[ref] = translateFacts(f)
+		in.Images[ref] = TranslateFacts(f)
 	}
 	return in
 }
