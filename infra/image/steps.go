@@ -40,7 +40,6 @@ func newSteps(task *progress.Task) *steps {
 func (s *steps) follow(messages <-chan *bkclient.SolveStatus) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	start := time.Now()
 	for {
 		select {
 		case m, ok := <-messages:
@@ -50,7 +49,7 @@ func (s *steps) follow(messages <-chan *bkclient.SolveStatus) {
 			s.take(m)
 		case <-tick.C:
 			if n := len(s.running); n > 0 {
-				s.task.Update(fmt.Sprintf("%s (%s)", s.names[s.running[n-1]], time.Since(start).Round(time.Second)))
+				s.task.Update(s.names[s.running[n-1]])
 			}
 		}
 	}
