@@ -55,12 +55,9 @@ func (c *Client) PushImage(ctx context.Context, ref string, report func(LayerPro
 	}
 	r, err := c.api.ImagePush(ctx, ref, image.PushOptions{RegistryAuth: auth})
 	if err != nil {
-		return fmt.Errorf("push image %q: %w", ref, err)
+		return err
 	}
-	if err := followStream(ctx, r, report); err != nil {
-		return fmt.Errorf("push image %q: %w", ref, err)
-	}
-	return nil
+	return followStream(ctx, r, report)
 }
 
 // followStream reads the engine's progress messages to their end. An error in

@@ -161,10 +161,15 @@ func (i *Images) fromEngine(ref string, img docker.Image, platform string) (load
 	return item, nil
 }
 
+// ownedByBerth reports whether berth built an image with these labels.
+func ownedByBerth(labels map[string]string) bool {
+	return labels[model.LabelManagedBy] == model.ManagedBy
+}
+
 // nodeLabels mark, on the node, what berth built for a project: only that may
 // be pruned there.
 func nodeLabels(image map[string]string) map[string]string {
-	if image[model.LabelManagedBy] != model.ManagedBy || image[model.LabelProject] == "" {
+	if !ownedByBerth(image) || image[model.LabelProject] == "" {
 		return nil
 	}
 	return map[string]string{labelNodeProject: image[model.LabelProject], labelNodeLoaded: fmt.Sprint(time.Now().Unix())}

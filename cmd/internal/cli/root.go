@@ -132,8 +132,8 @@ const (
 // verbs lists every verb by group.
 func verbs(app *App) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
-		groupProject: append([]*cobra.Command{newUpCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
-		groupImages:  {newLoadCommand(app)},
+		groupProject: append([]*cobra.Command{newUpCommand(app), newDevCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
+		groupImages:  {newBuildCommand(app), newPullCommand(app), newPushCommand(app), newImagesCommand(app), newLoadCommand(app)},
 		groupConvert: {},
 		groupCluster: {newClusterCommand(app), newDoctorCommand(app)},
 	}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+type buildOptions struct {
+	args     []string
+	noCache  bool
+	pull     bool
+	quiet    bool
+	parallel int
+	format   string
+}
+
+func newBuildCommand(app *App) *cobra.Command {
+	var opts buildOptions
+	cmd := &cobra.Command{
+		Use:   "build [SERVICE...]",
+		Short: "Build the images of services",
+		Long: `Build the images of services in the engine and print the tag that pods use of
+each: the same content has the same tag.`,
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := app.projectImages(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			specs, err := p.builds()
+			if err != nil {
+				return err
+			}
+			if err := opts.apply(specs, app.Getenv); err != nil {
+				return err
+			}
+			images, err := app.images(cmd.Context())
+			if err != nil {
+				return err
+			}
+			sink := app.sink()
+			if opts.quiet {
+				sink = progress.Discard
+			}
+			facts, err := images.BuildAll(cmd.Context(), specs, opts.parallel, sink)
+			app.settle()
+			return errors.Join(err, printBuilt(app.Out, facts, opts.format))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&opts.args, "build-arg", nil, "set a build `NAME=VALUE`; NAME alone takes the environment's; may be repeated")
+	flags.BoolVar(&opts.noCache, "no-cache", false, "use no layer of an earlier build")
+	flags.BoolVar(&opts.pull, "pull", false, "ask the registries for newer base images")
+	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
+	flags.IntVar(&opts.parallel, "parallel", 0, "how many images to build at once (default 3)")
+	addFormatFlag(cmd, &opts.format)
+	return cmd
+}
+
+// apply adds what the command line says to every build.
+func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string) error {
+	for n := range specs {
+		for _, arg := range o.args {
+			name, value, found := strings.Cut(arg, "=")
+			if name == "" {
+				return problem.New(fmt.Sprintf("build argument %q", arg), nil, "write NAME=VALUE")
+			}
+			if !found {
+				value = getenv(name)
+			}
+			if specs[n].Args == nil {
+				specs[n].Args = map[string]string{}
+			}
+			specs[n].Args[name] = value
+		}
+		specs[n].NoCache = specs[n].NoCache || o.noCache
+		specs[n].Pull = specs[n].Pull || o.pull
+	}
+	return nil
+}
+
+type builtJSON struct {
+	Image string `json:"image"`
+	Tag   string `json:"tag"`
+	ID    string `json:"id"`
+}
+
+func printBuilt(out io.Writer, facts map[string]model.ImageFacts, format string) error {
+	names := slices.Sorted(maps.Keys(facts))
+	if format == "json" {
+		list := []builtJSON{}
+		for _, name := range names {
+			list = append(list, builtJSON{name, facts[name].Ref, facts[name].ID})
+		}
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(list)
+	}
+	for _, name := range names {
+		if _, err := fmt.Fprintln(out, facts[name].Ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
