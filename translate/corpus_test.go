@@ -1,9 +1,6 @@
 package translate_test
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/berth-dev/berth/infra/testneed"
@@ -30,34 +27,13 @@ func targets() map[string]translate.Target {
 // corpus reads every project of the corpus as its SOURCE file says.
 func corpus(t testing.TB) map[string]translate.Input {
 	t.Helper()
-	sources, err := filepath.Glob(filepath.Join(testneed.Corpus(t), "*", "SOURCE"))
-	if err != nil || len(sources) == 0 {
-		t.Fatalf("no projects in the corpus: %v", err)
-	}
 	inputs := map[string]translate.Input{}
-	for _, source := range sources {
-		dir := filepath.Dir(source)
-		content, err := os.ReadFile(source)
+	for _, p := range testneed.Projects(t) {
+		in, _, err := composefile.Read(t.Context(), composefile.Options{Dir: p.Dir, Files: p.Files, EnvFiles: p.EnvFiles, Profiles: p.Profiles})
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", p.Name, err)
 		}
-		o := composefile.Options{Dir: dir}
-		for _, line := range strings.Split(string(content), "\n") {
-			key, value, _ := strings.Cut(line, ":")
-			switch key {
-			case "files":
-				o.Files = strings.Fields(value)
-			case "env-files":
-				o.EnvFiles = strings.Fields(value)
-			case "profiles":
-				o.Profiles = strings.Fields(value)
-			}
-		}
-		in, _, err := composefile.Read(t.Context(), o)
-		if err != nil {
-			t.Fatalf("%s: %v", filepath.Base(dir), err)
-		}
-		inputs[filepath.Base(dir)] = in
+		inputs[p.Name] = in
 	}
 	return inputs
 }

@@ -17,6 +17,9 @@ func (t *translator) dependencies(u *unit) []Dependency {
 		if condition == "" {
 			condition = types.ServiceConditionStarted
 		}
+		if !d.Required {
+			t.report.exact(u.path+".depends_on."+name+".required", "a dependency that is missing or fails is no error")
+		}
 		byName[name] = Dependency{Service: name, Condition: condition, Required: d.Required, Restart: d.Restart}
 	}
 	imply := func(name string, restart bool) {
@@ -39,9 +42,11 @@ func (t *translator) dependencies(u *unit) []Dependency {
 	imply(u.hints.SidecarOf, true)
 	var out []Dependency
 	for _, name := range sortedKeys(byName) {
-		if t.services[name] != nil || byName[name].Required {
-			out = append(out, byName[name])
+		other := t.services[name]
+		if other != nil && other.host.kind == none || other == nil && !byName[name].Required {
+			continue // nothing runs that could be waited for
 		}
+		out = append(out, byName[name])
 	}
 	return out
 }

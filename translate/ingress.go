@@ -52,8 +52,12 @@ func (t *translator) routesOf(u *unit) []route {
 		t.report.dropped(u.path+"."+extension, "no Ingress: no port of the service is known", "set x-berth.port")
 	}
 	out = append(out, t.labelledRoutes(u)...)
-	if len(out) == 0 || t.owned() {
-		if port := t.httpPort(u, false); port != 0 {
+	if len(out) == 0 || t.owned() { // names of the internet do not lead to a laptop
+		port := t.httpPort(u, false)
+		if port == 0 && len(out) > 0 {
+			port = out[0].port
+		}
+		if port != 0 {
 			out = append(out, route{hosts: []string{t.defaultHost(u)}, port: port, annotations: t.backend(u, port)})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // podLabels returns the labels of the pods of u: berth's, the networks', and
@@ -76,12 +77,13 @@ func mergedLabels(labels, more map[string]string) map[string]string {
 
 // reportLabels says which labels could be none in Kubernetes.
 func (t *translator) reportLabels(path string, labels map[string]string) {
+	var odd []string
 	for _, name := range sortedKeys(labels) {
-		switch {
-		case !isQualifiedName(name):
-			t.report.approximated(path, fmt.Sprintf("%q is no key of Kubernetes; it is kept in the annotation %s", name, annotationLabels), "")
-		case !isLabelValue(labels[name]):
-			t.report.approximated(path, fmt.Sprintf("the value of %q is no label's value; it is kept as an annotation", name), "")
+		if !isQualifiedName(name) {
+			odd = append(odd, fmt.Sprintf("%q", name))
 		}
+	}
+	if len(odd) > 0 {
+		t.report.approximated(path, "kept in the annotation "+annotationLabels+", because Kubernetes has no such keys: "+strings.Join(odd, ", "), "")
 	}
 }

@@ -29,7 +29,7 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 		if !spec.HostPID {
 			spec.ShareProcessNamespace = ptr(true)
 		}
-		t.report.exact(u.path+".pid", "shares a pod and its processes with "+ref)
+		t.reportShared(u, ".pid", "processes", ref)
 	case u.svc.Pid != "":
 		t.report.dropped(u.path+".pid", fmt.Sprintf("%q has no counterpart in a pod", u.svc.Pid), "")
 	}
@@ -38,7 +38,7 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 		spec.HostIPC = true
 		t.report.approximated(u.path+".ipc", "shared memory of the node, not of your machine", "")
 	case isService:
-		t.report.exact(u.path+".ipc", "shares a pod and its memory segments with "+ref)
+		t.reportShared(u, ".ipc", "memory segments", ref)
 	case u.svc.Ipc == "shareable":
 		t.report.exact(u.path+".ipc", "containers of its pod share it")
 	case u.svc.Ipc == "", u.svc.Ipc == "private", u.svc.Ipc == "none":
@@ -53,6 +53,20 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 	}
 	if spec.HostPID {
 		spec.ShareProcessNamespace = nil
+	}
+}
+
+// reportShared says what u shares with another service, in whose pod it runs:
+// the network too, whether or not it asks for that.
+func (t *translator) reportShared(u *unit, attribute, what, ref string) {
+	_, network := serviceRef(u.svc.NetworkMode)
+	switch {
+	case u.host == u && t.services[ref] == nil:
+		t.report.dropped(u.path+attribute, fmt.Sprintf("there is no service %q", ref), "")
+	case network:
+		t.report.exact(u.path+attribute, "in the pod of "+ref+", with its "+what)
+	default:
+		t.report.approximated(u.path+attribute, "in the pod of "+ref+", with its "+what+", but its network and host name too", "")
 	}
 }
 
@@ -93,10 +107,14 @@ func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
 				c.SupplementalGroups = append(c.SupplementalGroups, *id)
 			}
 		}
+		none := len(u.svc.Sysctls) > 0
 		for _, name := range sortedKeys(u.svc.Sysctls) {
 			if t.allowSysctl(u, name, hostNetwork, hostIPC) {
-				sysctls[name] = u.svc.Sysctls[name]
+				sysctls[name], none = u.svc.Sysctls[name], false
 			}
+		}
+		if none {
+			t.report.dropped(u.path+".sysctls", "none of them is set", "")
 		}
 	}
 	for _, name := range sortedKeys(sysctls) {

@@ -289,6 +289,9 @@ func (t *translator) publishedPorts(u *unit) []PublishedPort {
 // reportPorts says where each published port can be reached.
 func (t *translator) reportPorts(u *unit) {
 	for _, p := range u.ports.published {
+		if p.hostMode {
+			t.report.exact(p.path+".mode", "published as every other port: docker compose makes no difference either")
+		}
 		switch {
 		case p.protocol == "sctp":
 			t.report.dropped(p.path, "SCTP is not published on the host; inside the cluster the port is reachable", "")

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -45,12 +46,31 @@ func walkMap[V any](w *walker, table string, entries map[string]V, used func(str
 		path := table + "." + name
 		if !used(name) {
 			w.idle[path] = true
+			w.base, w.head = "", ""
 			if w.isSet(path) {
 				w.t.report.exact(path, "nothing uses it, so nothing is made of it")
 			}
 			continue
 		}
+		w.whole(table, name, path)
 		w.entity(path, reflect.ValueOf(v), tree)
+	}
+}
+
+// whole says what a network or volume is as such, for the file may say no more
+// of it than its name.
+func (w *walker) whole(table, name, path string) {
+	w.base, w.head = "", ""
+	if w.t.report.seen[path] || !w.isSet(path) {
+		return
+	}
+	switch {
+	case table == "volumes" && !bool(w.t.project.Volumes[name].External) && localDriver(w.t.project.Volumes[name]).kind == "":
+		w.t.report.exact(path, fmt.Sprintf("the claim %q", w.t.claimOf(name)))
+	case table == "networks" && w.t.isolatedNetworks:
+		w.t.report.exact(path, "a label of its members' pods, and a NetworkPolicy")
+	case table == "networks":
+		w.t.report.exact(path, "all pods of the project reach each other")
 	}
 }
 
