@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 )
 
@@ -25,11 +23,6 @@ func (app *App) projectImages(ctx context.Context, services []string) (projectIm
 	input, _, err := app.project(ctx, services)
 	if err != nil {
 		return projectImages{}, err
-	}
-	for _, s := range services {
-		if _, err := input.Project.GetService(s); err != nil {
-			return projectImages{}, problem.New(fmt.Sprintf("no such service: %q", s), nil, suggestion(s, input.Project.ServiceNames()))
-		}
 	}
 	result, err := translate.Translate(input, translate.Target{Kind: translate.Portable, IngressDomain: "localhost", HTTPPort: 80})
 	if err != nil {
