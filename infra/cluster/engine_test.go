@@ -56,7 +56,7 @@ func small(name, image string) Spec {
 }
 
 // fixture is a Manager with a kubeconfig of its own, on a real engine.
-func fixture(t *testing.T) (m *Manager, image string) {
+func fixture(t testing.TB) (m *Manager, image string) {
 	t.Helper()
 	shared, _ := testneed.Cluster(t)
 	if testing.Short() {
@@ -77,7 +77,7 @@ func fixture(t *testing.T) (m *Manager, image string) {
 }
 
 // removed sees to it that a test's cluster does not outlive it.
-func removed(t *testing.T, m *Manager, name string) {
+func removed(t testing.TB, m *Manager, name string) {
 	t.Cleanup(func() {
 		if err := m.clear(context.WithoutCancel(t.Context()), name); err != nil {
 			t.Errorf("clean up cluster %s: %v", name, err)

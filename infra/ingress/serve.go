@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,10 +17,14 @@ import (
 	"github.com/berth-dev/berth/infra/progress"
 )
 
+// pullPatience is how long an image that cannot be pulled is waited for: a
+// registry that is slow or limits its rate gets another chance.
+const pullPatience = time.Minute
+
 // awaitServing asks the controller over the host's port, as a browser would,
 // until it answers, and meanwhile tells what its pod is waiting for.
 func awaitServing(ctx context.Context, client *kube.Client, namespace string, port int, task *progress.Task) error {
-	state := "its pod is being created"
+	state, fails := "its pod is being created", time.Time{}
 	for tick := 0; ; tick++ {
 		if Answers(ctx, port) {
 			return nil
@@ -30,6 +35,15 @@ func awaitServing(ctx context.Context, client *kube.Client, namespace string, po
 				state = podState(pods)
 			}
 			task.Update("waiting for the controller: " + state)
+			switch failing := pullFails(state); {
+			case !failing:
+				fails = time.Time{}
+			case fails.IsZero():
+				fails = time.Now()
+			case time.Since(fails) > pullPatience:
+				return problem.New("install the ingress controller", errors.New(state),
+					"check the connection, or use --ingress none; `berth offline build` makes a node image that holds a controller")
+			}
 		}
 		timer := time.NewTimer(100 * time.Millisecond)
 		select {
@@ -43,6 +57,10 @@ func awaitServing(ctx context.Context, client *kube.Client, namespace string, po
 		case <-timer.C:
 		}
 	}
+}
+
+func pullFails(state string) bool {
+	return strings.HasPrefix(state, "ErrImagePull") || strings.HasPrefix(state, "ImagePullBackOff")
 }
 
 // Answers reports whether an HTTP server answers on a port of 127.0.0.1. What
