@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
 )
 
 // Labels kind puts on node containers.
@@ -127,4 +129,22 @@ func (m *Manager) node(ctx context.Context, cluster, name string) (Node, error) 
 
 func absent(name string) error {
 	return problem.New(fmt.Sprintf("there is no cluster %q", name), nil, "berth cluster create --name "+name)
+}
+
+// change runs one operation on a cluster: under its lock, as a task.
+func (m *Manager) change(ctx context.Context, name, doing string, sink progress.Sink, op func(*narrator, *lock) (string, error)) (err error) {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	n := &narrator{task: progress.Start(sink, "cluster "+name, doing)}
+	n.say(doing)
+	defer n.beat()()
+	l, err := m.acquire(ctx, name, n.task)
+	if err != nil {
+		return n.task.End(err, "")
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	n.say(doing)
+	result, err := op(n, l)
+	return n.task.End(err, result)
 }

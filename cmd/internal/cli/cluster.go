@@ -189,7 +189,18 @@ func newClusterStartCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = manager.Start(cmd.Context(), app.clusterName(), app.sink())
+			info, err := manager.Status(cmd.Context(), app.clusterName())
+			if err != nil {
+				return err
+			}
+			switch {
+			case info.State == cluster.Absent:
+				return info.Err()
+			case info.Owned: // its ingress is waited for, too
+				_, err = app.createCluster(cmd.Context(), cluster.Spec{Name: info.Name})
+			default:
+				_, err = manager.Start(cmd.Context(), info.Name, app.sink())
+			}
 			return err
 		},
 	}
