@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 
@@ -46,7 +47,7 @@ func (t *translator) podOf(u *unit, groups []aliasGroup) pod {
 	}
 	template := corev1.PodTemplateSpec{Spec: spec}
 	template.Labels = t.podLabels(u, aliasLabels(u, groups))
-	template.Annotations = t.templateAnnotations(u, units)
+	template.Annotations = t.templateAnnotations(u, units, containers)
 	return pod{template: template, objects: volumes.objects, pinned: volumes.pinned}
 }
 
@@ -61,8 +62,9 @@ func containerName(u *unit) string {
 
 // templateAnnotations returns the annotations of the pods of u: compose's
 // labels and annotations, and what must make pods roll.
-func (t *translator) templateAnnotations(u *unit, units []*unit) map[string]string {
+func (t *translator) templateAnnotations(u *unit, units []*unit, containers []corev1.Container) map[string]string {
 	out := t.podAnnotations(u)
+	maps.Copy(out, t.waitAnnotations(u, units, containers))
 	for _, m := range units {
 		if m.facts == nil || m.facts.ID == "" || m.svc.Build != nil {
 			continue // the tag of a built image changes with its content

@@ -27,19 +27,20 @@ const graceMissing = 10 * time.Second
 // judge says whether a service has reached a condition. It looks at the state
 // and the time alone.
 func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time) verdict {
-	mine := func(o metav1.Object) bool {
-		return o.GetLabels()[model.LabelService] == service && o.GetLabels()[LabelOneOff] == "" && o.GetDeletionTimestamp() == nil
+	mine := func(o metav1.Object, template corev1.PodTemplateSpec) bool {
+		return (o.GetLabels()[model.LabelService] == service || carries(template.Annotations, service)) &&
+			o.GetLabels()[LabelOneOff] == "" && o.GetDeletionTimestamp() == nil
 	}
 	v := verdict{done: true}
 	found := false
 	for _, d := range s.deployments {
-		if mine(d) {
+		if mine(d, d.Spec.Template) {
 			found = true
 			v.add(s.judgeDeployment(d, service, cond, now))
 		}
 	}
 	for _, d := range s.statefulSets {
-		if mine(d) {
+		if mine(d, d.Spec.Template) {
 			found = true
 			v.add(s.judgeRollout(rollout{
 				uid: d.UID, kind: "StatefulSet", desired: orOne(d.Spec.Replicas), pods: s.statefulSetPods(d),
@@ -50,7 +51,7 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 		}
 	}
 	for _, d := range s.daemonSets {
-		if mine(d) {
+		if mine(d, d.Spec.Template) {
 			found = true
 			v.add(s.judgeRollout(rollout{
 				uid: d.UID, kind: "DaemonSet", desired: d.Status.DesiredNumberScheduled, pods: s.daemonSetPods(d),
@@ -61,7 +62,7 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 		}
 	}
 	for _, j := range s.jobs {
-		if mine(j) {
+		if mine(j, j.Spec.Template) {
 			found = true
 			v.add(s.judgeJob(j, service, cond, now))
 		}
@@ -127,7 +128,7 @@ func quotaHint() string {
 // well, under a restart policy by which Docker would leave it at that.
 func endedWell(pod *corev1.Pod, service string) bool {
 	switch pod.Annotations[AnnotationRestart] {
-	case "no", "on-failure":
+	case "", "no", "on-failure":
 	default:
 		return false
 	}

@@ -265,3 +265,22 @@ func TestCovers(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceInAnothersPod looks at a service that shares the pods of "web".
+func TestServiceInAnothersPod(t *testing.T) {
+	s := newScene()
+	s.ready()
+	shared := map[string]string{AnnotationServices: "web=web,web-log=log"}
+	s.pod.Annotations, s.deployment.Spec.Template.Annotations = shared, shared
+	s.pod.Spec.Containers = append(s.pod.Spec.Containers, corev1.Container{Name: "web-log", Image: "log:1"})
+	if v := s.judge("log", model.WaitHealthy, dawn().Add(time.Minute)); !v.done {
+		t.Errorf("verdict %+v", v)
+	}
+	states := s.services(dawn())
+	if len(states) != 2 || states[0].Service != "log" || states[0].Name != "web" || states[0].Pods[0].Container != "web-log" || states[1].Pods[0].Container != "web" {
+		t.Errorf("services %+v", states)
+	}
+	if ServiceOf(s.pod, "web-log") != "log" || ServiceOf(s.pod, "web") != "web" {
+		t.Error("containers belong to the wrong services")
+	}
+}

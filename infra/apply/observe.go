@@ -83,8 +83,22 @@ func (s *snapshot) services(now time.Time) []model.ServiceState {
 		if pod.Labels[LabelOneOff] != "" {
 			continue
 		}
-		if state := states[service]; state != nil {
-			state.Pods = append(state.Pods, podState(pod, service, now))
+		host := states[service]
+		if host == nil {
+			continue
+		}
+		host.Pods = append(host.Pods, podState(pod, service, now))
+		for _, pair := range split(pod.Annotations[AnnotationServices]) {
+			_, carried, _ := strings.Cut(pair, "=")
+			if carried == service {
+				continue
+			}
+			if states[carried] == nil {
+				guest := *host
+				guest.Service, guest.Pods = carried, nil
+				states[carried] = &guest
+			}
+			states[carried].Pods = append(states[carried].Pods, podState(pod, carried, now))
 		}
 	}
 	list := make([]model.ServiceState, 0, len(states))
@@ -107,6 +121,11 @@ func orOne(n *int32) int32 {
 
 // ownContainer is the index of a pod's container that is the service's own.
 func ownContainer(pod *corev1.Pod, service string) int {
+	for _, pair := range split(pod.Annotations[AnnotationServices]) {
+		if container, carried, _ := strings.Cut(pair, "="); carried == service {
+			return max(0, slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == container }))
+		}
+	}
 	for _, name := range []string{pod.Annotations[AnnotationDefaultContainer], service} {
 		if i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == name }); i >= 0 {
 			return i
@@ -115,15 +134,23 @@ func ownContainer(pod *corev1.Pod, service string) int {
 	return 0
 }
 
-// ServiceOf is the compose service that a container of a pod runs: the pod's
-// own, or the one that the container is called after where several share a
-// pod.
+// ServiceOf is the compose service that a container of a pod runs.
 func ServiceOf(pod *corev1.Pod, container string) string {
-	service := pod.Labels[model.LabelService]
-	if len(pod.Spec.Containers) > 1 && pod.Spec.Containers[ownContainer(pod, service)].Name != container {
-		return container
+	for _, pair := range split(pod.Annotations[AnnotationServices]) {
+		if name, service, _ := strings.Cut(pair, "="); name == container {
+			return service
+		}
 	}
-	return service
+	return pod.Labels[model.LabelService]
+}
+
+// carries reports whether pods with these annotations run a service beside
+// their own.
+func carries(annotations map[string]string, service string) bool {
+	return slices.ContainsFunc(split(annotations[AnnotationServices]), func(pair string) bool {
+		_, carried, _ := strings.Cut(pair, "=")
+		return carried == service
+	})
 }
 
 func podState(pod *corev1.Pod, service string, now time.Time) model.PodState {

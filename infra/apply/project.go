@@ -22,8 +22,12 @@ const (
 	annotationFinished = "berth.dev/finished"
 	// annotationRestarted is on pod templates that Restart restarted: when.
 	annotationRestarted = "berth.dev/restarted"
-	// AnnotationRestart is on pod templates: compose's restart policy.
+	// AnnotationRestart is on pod templates: compose's restart policy, where
+	// the compose file names one.
 	AnnotationRestart = "berth.dev/restart"
+	// AnnotationServices is on pod templates of several services:
+	// container=service,...
+	AnnotationServices = "berth.dev/services"
 	// AnnotationStartPeriod is on pod templates: seconds of start_period.
 	AnnotationStartPeriod = "berth.dev/start-period"
 	// AnnotationDefaultContainer is on pod templates with several containers:

@@ -32,20 +32,18 @@ func workloadKinds() []schema.GroupKind {
 
 // workloads returns the workloads of a service; none is an error.
 func (p *Project) workloads(ctx context.Context, service string) ([]*unstructured.Unstructured, error) {
-	kinds := workloadKinds()
-	found := make([][]*unstructured.Unstructured, len(kinds))
-	err := parallel(ctx, len(kinds), func(ctx context.Context, i int) error {
-		var err error
-		found[i], err = p.client.ListAny(ctx, kinds[i], p.namespace, model.LabelService+"="+service+","+LabelOneOff+"!=True")
-		return err
-	})
+	all, err := p.workloadsBy(ctx, model.LabelService+"="+service+","+LabelOneOff+"!=True")
 	if err != nil {
 		return nil, err
 	}
-	var all []*unstructured.Unstructured
-	for _, list := range found {
-		for _, w := range list {
-			if w.GetDeletionTimestamp() == nil {
+	if len(all) == 0 { // it may share the pods of another
+		others, err := p.workloadsBy(ctx, model.LabelService+","+LabelOneOff+"!=True")
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range others {
+			annotations, _, _ := unstructured.NestedStringMap(w.Object, "spec", "template", "metadata", "annotations")
+			if carries(annotations, service) {
 				all = append(all, w)
 			}
 		}
@@ -55,6 +53,19 @@ func (p *Project) workloads(ctx context.Context, service string) ([]*unstructure
 			"`berth ps --services` lists what runs; `berth up` starts the project")
 	}
 	return all, nil
+}
+
+// workloadsBy lists the workloads that a label selector chooses and that are
+// not being deleted.
+func (p *Project) workloadsBy(ctx context.Context, selector string) ([]*unstructured.Unstructured, error) {
+	kinds := workloadKinds()
+	found := make([][]*unstructured.Unstructured, len(kinds))
+	err := parallel(ctx, len(kinds), func(ctx context.Context, i int) error {
+		var err error
+		found[i], err = p.client.ListAny(ctx, kinds[i], p.namespace, selector)
+		return err
+	})
+	return slices.DeleteFunc(slices.Concat(found...), func(w *unstructured.Unstructured) bool { return w.GetDeletionTimestamp() != nil }), err
 }
 
 // patch sends a merge patch to a workload.
