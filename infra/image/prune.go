@@ -54,7 +54,7 @@ func (i *Images) Forget(ctx context.Context, project string, nodes []Node) error
 			errs[n] = i.forgetEngine(ctx, project)
 			return
 		}
-		if err := pruneNode(ctx, nodes[n], project, nil, 0); err != nil {
+		if err := forgetNode(ctx, nodes[n], project); err != nil {
 			errs[n] = fmt.Errorf("remove images from node %q: %w", nodes[n].Name(), err)
 		}
 	})
@@ -147,6 +147,24 @@ func (i *Images) forgetEngine(ctx context.Context, project string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// forgetNode removes every record that was loaded for a project.
+func forgetNode(ctx context.Context, node Node, project string) error {
+	images, err := node.Images(ctx)
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, img := range images {
+		if img.Labels[labelNodeProject] == project && !img.Running {
+			gone = append(gone, img.Name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return node.Remove(ctx, append(gone, orphans(images, gone)...))
 }
 
 // pruneNode removes superseded tags, and with the last name of an image the

@@ -24,7 +24,8 @@ const repository = "berth.test/bench"
 
 type bench struct {
 	options
-	engine *docker.Client
+	engine *docker.Client // runs the nodes
+	source *docker.Client // holds the images
 	dir    string // of the two programs
 	cache  string // of layers, for berth
 	log    io.Writer
@@ -73,10 +74,10 @@ func (b *bench) scenario(ctx context.Context, s scenario, count int) error {
 			n.Close()
 		}
 	}()
-	if r.images, err = image.New(b.engine, image.Options{CacheDir: filepath.Join(b.cache, "berth", "images")}); err != nil {
+	if r.images, err = image.New(b.source, image.Options{CacheDir: filepath.Join(b.cache, "berth", "images")}); err != nil {
 		return err
 	}
-	if r.strangers, err = image.New(b.engine, image.Options{CacheDir: filepath.Join(b.dir, "strangers")}); err != nil {
+	if r.strangers, err = image.New(b.source, image.Options{CacheDir: filepath.Join(b.dir, "strangers")}); err != nil {
 		return err
 	}
 	if err := r.prepare(); err != nil {
@@ -225,12 +226,39 @@ func (r *runner) nodeNames() string {
 	return strings.Join(names, ",")
 }
 
+// kind runs `kind load docker-image` or, with another engine for the images,
+// what that does: save all, load all.
 func (r *runner) kind(ctx context.Context) error {
-	return r.command(ctx, filepath.Join(r.dir, "kind"), "load", "docker-image", r.ref(), "--name", r.cluster, "--nodes", r.nodeNames())
+	kind := filepath.Join(r.dir, "kind")
+	if r.source == r.engine {
+		return r.command(ctx, kind, "load", "docker-image", r.ref(), "--name", r.cluster, "--nodes", r.nodeNames())
+	}
+	archive := filepath.Join(r.dir, "saved.tar")
+	defer os.Remove(archive)
+	if err := r.command(ctx, "docker", "--host", r.graphHost, "save", "-o", archive, r.ref()); err != nil {
+		return err
+	}
+	return r.command(ctx, kind, "load", "image-archive", archive, "--name", r.cluster, "--nodes", r.nodeNames())
 }
 
+// berth runs `berth load` or, with another engine for the images, what that
+// does, from the connection on.
 func (r *runner) berth(ctx context.Context) error {
-	return r.command(ctx, filepath.Join(r.dir, "berth"), "load", r.ref(), "--cluster", r.cluster, "--nodes", r.nodeNames())
+	if r.source == r.engine {
+		return r.command(ctx, filepath.Join(r.dir, "berth"), "load", r.ref(), "--cluster", r.cluster, "--nodes", r.nodeNames())
+	}
+	images, err := image.New(r.source, image.Options{CacheDir: filepath.Join(r.cache, "berth", "images")})
+	if err != nil {
+		return err
+	}
+	var nodes []image.Node
+	for _, n := range r.nodes {
+		fresh := image.NewNode(r.engine, n.Name())
+		defer fresh.Close()
+		nodes = append(nodes, fresh)
+	}
+	_, err = images.Load(ctx, []string{r.ref()}, nodes, progress.Discard)
+	return err
 }
 
 func (r *runner) command(ctx context.Context, name string, args ...string) error {
@@ -273,14 +301,14 @@ func (r *runner) wipe(ctx context.Context) error {
 
 // clean removes the bench's images from the engine.
 func (b *bench) clean(ctx context.Context) error {
-	images, err := b.engine.Images(ctx)
+	images, err := b.source.Images(ctx)
 	if err != nil {
 		return err
 	}
 	for _, img := range images {
 		for _, tag := range img.Tags {
 			if strings.HasPrefix(tag, repository+":") {
-				err = errors.Join(err, b.engine.RemoveImage(ctx, tag))
+				err = errors.Join(err, b.source.RemoveImage(ctx, tag))
 			}
 		}
 	}

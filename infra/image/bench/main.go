@@ -33,6 +33,7 @@ type scenario struct{ size, change int }
 
 type options struct {
 	cluster   string
+	graphHost string
 	rounds    int
 	fresh     int
 	scenarios []scenario
@@ -44,6 +45,7 @@ func parse(args []string, errOut io.Writer) (options, error) {
 	flags.SetOutput(errOut)
 	o := options{}
 	flags.StringVar(&o.cluster, "cluster", "berth-test", "kind cluster to load into")
+	flags.StringVar(&o.graphHost, "images-host", "", "engine that holds the images, if it is not the nodes' own: one with a graph driver")
 	flags.IntVar(&o.rounds, "rounds", 5, "runs of each tool with a changed layer and with nothing missing")
 	flags.IntVar(&o.fresh, "fresh", 1, "runs of each tool with a fresh image")
 	sizes := flags.String("sizes", "20:1,220:8,1000:1", "image sizes and changes, MB:MB")
@@ -83,7 +85,20 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	defer engine.Close()
-	b := &bench{engine: engine, options: o, dir: dir, log: errOut, cache: filepath.Join(dir, "cache")}
+	source := engine
+	if o.graphHost != "" {
+		if err := os.Setenv("DOCKER_HOST", o.graphHost); err != nil {
+			return err
+		}
+		if source, err = docker.New(ctx); err != nil {
+			return err
+		}
+		defer source.Close()
+		if err := os.Unsetenv("DOCKER_HOST"); err != nil {
+			return err
+		}
+	}
+	b := &bench{engine: engine, source: source, options: o, dir: dir, log: errOut, cache: filepath.Join(dir, "cache")}
 	if err := b.tools(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,214 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/infra/testneed"
+)
+
+// engines are the engine that runs the nodes and, where BERTH_TEST_GRAPH_HOST
+// names one, a second whose images are in a graph driver.
+func engines(t *testing.T, run func(t *testing.T, images *Images, engine *docker.Client, project string)) {
+	t.Run("own engine", func(t *testing.T) {
+		engine, images, project := onEngine(t)
+		run(t, images, engine, project)
+	})
+	host := os.Getenv("BERTH_TEST_GRAPH_HOST")
+	if host == "" {
+		return
+	}
+	t.Run("graph driver", func(t *testing.T) {
+		t.Setenv("DOCKER_HOST", host)
+		engine, images, project := onEngine(t)
+		run(t, images, engine, project)
+	})
+}
+
+// TestEngineImagesReachRealNodes takes an image through build, load, change,
+// load again, rename, and removal.
+func TestEngineImagesReachRealNodes(t *testing.T) {
+	testneed.Cluster(t)
+	_, real := kindNodes(t)
+	engines(t, func(t *testing.T, images *Images, engine *docker.Client, project string) {
+		var nodes []Node
+		for _, n := range real {
+			nodes = append(nodes, n)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+			defer cancel()
+			if err := images.Forget(ctx, project, nodes); err != nil {
+				t.Error(err)
+			}
+			var left []string
+			for _, n := range nodes {
+				list, err := n.Images(ctx)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, img := range list {
+					if strings.Contains(img.Name, project) {
+						left = append(left, n.Name()+" "+img.Name)
+					}
+				}
+			}
+			if len(left) > 0 {
+				t.Errorf("left on the nodes are %v", left)
+			}
+		})
+		dir := tree(t, map[string]string{
+			"Dockerfile": "FROM scratch\nCOPY base /base\nCOPY app /app\n", "base": strings.Repeat(project, 1<<16), "app": "1",
+		})
+		spec := model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project, Context: dir}
+		step := func(name, app string, outcome model.LoadOutcome, layers int) {
+			t.Helper()
+			write(t, dir, "app", app)
+			facts, err := images.Build(t.Context(), spec, progress.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loads, err := images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if len(loads) != len(nodes) {
+				t.Fatalf("%s: %d loads", name, len(loads))
+			}
+			for _, l := range loads {
+				if l.Outcome != outcome || l.Layers != layers || l.AllLayers != 2 {
+					t.Errorf("%s: node %s: %s, %d of %d layers", name, l.Node, l.Outcome, l.Layers, l.AllLayers)
+				}
+			}
+		}
+		step("fresh", "1", model.LoadSent, 2)
+		step("nothing missing", "1", model.LoadPresent, 0)
+		step("changed", "2", model.LoadSent, 1)
+		step("changed again", "3", model.LoadSent, 1)
+		step("back", "2", model.LoadPresent, 0)
+		loads, err := images.Load(t.Context(), []string{spec.Name}, nodes, progress.Discard)
+		if err != nil || loads[0].Outcome != model.LoadRetagged {
+			t.Errorf("another name: %v %v", outcomes(loads), err)
+		}
+	})
+}
+
+// TestManyLoadsLeaveTheNodesFlat rebuilds, loads and prunes as the dev loop
+// does, and counts what containerd keeps.
+func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
+	_, real := kindNodes(t)
+	_, images, project := onEngine(t)
+	node := real[len(real)-1]
+	nodes := []Node{node}
+	t.Cleanup(func() { _ = images.Forget(context.WithoutCancel(t.Context()), project, nodes) })
+	loads := 12
+	if n, err := strconv.Atoi(os.Getenv("BERTH_TEST_LOADS")); err == nil {
+		loads = n
+	}
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY base /base\nCOPY app /app\n", "base": strings.Repeat(project, 1<<12)})
+	spec := model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project, Context: dir}
+	for n := range loads {
+		write(t, dir, "app", fmt.Sprint(project, n))
+		facts, err := images.Build(t.Context(), spec, progress.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if err := images.Prune(t.Context(), PruneRequest{Project: project, Keep: []string{facts.Ref}, Nodes: nodes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := node.Images(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := map[digest.Digest]int{}
+	for _, img := range list {
+		if strings.Contains(img.Name, project) {
+			targets[img.Target] = 0
+		}
+	}
+	for _, img := range list {
+		if _, ours := targets[img.Target]; ours {
+			targets[img.Target]++ // a tag and the kubelet's record by ID
+		}
+		if strings.HasPrefix(img.Name, "import-") {
+			t.Errorf("an import record is left: %s", img.Name)
+		}
+	}
+	if len(targets) != keepBuilds {
+		t.Errorf("%d images are left on the node after %d loads", len(targets), loads)
+	}
+	for d, records := range targets {
+		if records > 2 {
+			t.Errorf("image %s has %d records", d, records)
+		}
+	}
+	engineImages, _, err := images.builtFor(t.Context(), project)
+	if err != nil || len(engineImages) > keepBuilds {
+		t.Errorf("the engine keeps %d builds (%v)", len(engineImages), err)
+	}
+}
+
+// TestInterruptedLoadIsDoneByTheSameCommand cuts a load in the middle of an
+// import, as a kill does.
+func TestInterruptedLoadIsDoneByTheSameCommand(t *testing.T) {
+	_, real := kindNodes(t)
+	_, images, project := onEngine(t)
+	var nodes []Node
+	for _, n := range real {
+		nodes = append(nodes, n)
+	}
+	t.Cleanup(func() { _ = images.Forget(context.WithoutCancel(t.Context()), project, nodes) })
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY base /base\nCOPY app /app\n", "app": project})
+	write(t, dir, "base", noise(t, 24<<20))
+	facts, err := images.Build(t.Context(), model.BuildSpec{Name: "berth.test/" + project, Project: project, Context: dir}, progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cut := progress.SinkFunc(func(e progress.Event) {
+		if e.Current > 8<<20 && e.Current < e.Total {
+			cancel()
+		}
+	})
+	if _, err := images.Load(ctx, []string{facts.Ref}, nodes, cut); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error is %v", err)
+	}
+	loads, err := images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range loads {
+		if l.Outcome == model.LoadFailed {
+			t.Errorf("%+v", l)
+		}
+	}
+	if loads, err = images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard); err != nil || loads[0].Outcome != model.LoadPresent {
+		t.Errorf("once more: %v %v", outcomes(loads), err)
+	}
+}
+
+// noise is text that does not compress.
+func noise(t *testing.T, size int) string {
+	t.Helper()
+	b := make([]byte, size)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
