@@ -119,7 +119,7 @@ func (t *translator) mountHostPath(p *podVolumes, l *mountList, b bind, node str
 			m.RecursiveReadOnly = ptr(corev1.RecursiveReadOnlyIfPossible)
 		}
 	}
-	l.add(b.attribute, m)
+	l.add(m)
 	return BindNode
 }
 
@@ -148,7 +148,7 @@ func (t *translator) mountFile(p *podVolumes, l *mountList, b bind) BindKind {
 	key := dataKey(base)
 	files := map[string]FileFacts{key: {Mode: b.facts.Mode, Content: b.facts.Content}}
 	name := t.addFiles(p, b.scope.unit, base, files, "", isSecretFile(base, b.facts.Mode))
-	l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target, SubPath: key, ReadOnly: true})
+	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target, SubPath: key, ReadOnly: true})
 	done := "a copy of the file; a change of it reaches the pod with the next berth up"
 	if !b.volume.ReadOnly {
 		done = "a read-only copy of the file: the container cannot write it"
@@ -183,7 +183,7 @@ func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) BindKind
 	source := t.addFiles(p, b.scope.unit, base, b.facts.Files, snapshotDir+"/", false)
 	cure := t.mountCure(b, "to share it live")
 	if b.volume.ReadOnly || !t.owned() || t.target.AgentDir == "" {
-		l.add(b.attribute, corev1.VolumeMount{Name: source, MountPath: b.volume.Target, SubPath: snapshotDir, ReadOnly: true})
+		l.add(corev1.VolumeMount{Name: source, MountPath: b.volume.Target, SubPath: snapshotDir, ReadOnly: true})
 		done := fmt.Sprintf("a copy of its %d files; changes reach the pod with the next berth up", len(b.facts.Files))
 		if !b.volume.ReadOnly {
 			done = fmt.Sprintf("a read-only copy of its %d files: the container cannot write there", len(b.facts.Files))
@@ -192,10 +192,9 @@ func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) BindKind
 		return BindSnapshot
 	}
 	name := p.add(b.scope.unit.path+" snapshot "+b.volume.Source, "copy-"+base, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
-	if l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target}) {
-		p.copies = append(p.copies, volumeCopy{scope: b.scope, volume: name, from: source})
-		t.report.approximated(b.attribute, fmt.Sprintf("a copy of its %d files; what the container writes is gone with the pod", len(b.facts.Files)), cure)
-	}
+	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target})
+	p.copies = append(p.copies, volumeCopy{scope: b.scope, volume: name, from: source})
+	t.report.approximated(b.attribute, fmt.Sprintf("a copy of its %d files; what the container writes is gone with the pod", len(b.facts.Files)), cure)
 	return BindSnapshot
 }
 
@@ -234,7 +233,7 @@ func (t *translator) mountClaim(p *podVolumes, l *mountList, b bind) BindKind {
 	claim := t.bindClaims.claim(b.volume.Source)
 	p.pinned = true
 	name := p.add("claim "+claim, claim, claimSource(claim))
-	l.add(b.attribute, corev1.VolumeMount{Name: name, MountPath: b.volume.Target, ReadOnly: b.volume.ReadOnly})
+	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target, ReadOnly: b.volume.ReadOnly})
 	return BindClaim
 }
 

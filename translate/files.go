@@ -162,10 +162,10 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 		}})
 		paths = append(paths, rel)
 	}
-	if len(together) > 0 {
+	if len(together) > 0 && l.free(s.path+".secrets", secretsDir) {
 		source := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: uniqueTargets(together)}}
 		name := p.add("secrets "+s.path+strings.Join(paths, " "), "secrets", source)
-		l.add(s.path+".secrets", corev1.VolumeMount{Name: name, MountPath: secretsDir, ReadOnly: true})
+		l.add(corev1.VolumeMount{Name: name, MountPath: secretsDir, ReadOnly: true})
 	}
 	for i, c := range s.spec.Configs {
 		attribute := fmt.Sprintf("%s.configs[%d]", s.path, i)
@@ -202,6 +202,9 @@ func uniqueTargets(list []corev1.VolumeProjection) []corev1.VolumeProjection {
 
 // mountOne mounts one config or secret as a single file.
 func (t *translator) mountOne(p *podVolumes, l *mountList, attribute string, o fileObject, target string, mode int32, secret bool) {
+	if !l.free(attribute, target) {
+		return
+	}
 	file := path.Base(target)
 	items := []corev1.KeyToPath{{Key: o.key, Path: file, Mode: ptr(mode)}}
 	key := o.name + itemsKey(items)
@@ -213,7 +216,7 @@ func (t *translator) mountOne(p *podVolumes, l *mountList, attribute string, o f
 			LocalObjectReference: corev1.LocalObjectReference{Name: o.name}, Items: items,
 		}})
 	}
-	l.add(attribute, corev1.VolumeMount{Name: name, MountPath: target, SubPath: file, ReadOnly: true})
+	l.add(corev1.VolumeMount{Name: name, MountPath: target, SubPath: file, ReadOnly: true})
 }
 
 // fileMode returns the mode of a mounted config or secret. Its owner is root

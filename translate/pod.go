@@ -212,10 +212,12 @@ func (t *translator) mountDevices(p *podVolumes, l *mountList, s scope) {
 		if target == "" {
 			target = d.Source
 		}
-		name := p.add("device "+d.Source, "device-"+d.Source, corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: d.Source, Type: ptr(corev1.HostPathUnset)}})
-		if l.add(path, corev1.VolumeMount{Name: name, MountPath: target}) {
-			t.report.approximated(path, "the node's device, in a privileged container", "the nodes must have "+d.Source)
+		if !l.free(path, target) {
+			continue
 		}
+		name := p.add("device "+d.Source, "device-"+d.Source, corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: d.Source, Type: ptr(corev1.HostPathUnset)}})
+		l.add(corev1.VolumeMount{Name: name, MountPath: target})
+		t.report.approximated(path, "the node's device, in a privileged container", "the nodes must have "+d.Source)
 	}
 }
 
@@ -230,9 +232,10 @@ func (t *translator) mountSocket(p *podVolumes, l *mountList, s scope) {
 	path := s.path + ".use_api_socket"
 	node, live := t.nodePath(socket)
 	switch {
+	case !l.free(path, socket):
 	case live:
 		source := corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: node, Type: ptr(corev1.HostPathSocket)}}
-		l.add(path, corev1.VolumeMount{Name: p.add("host "+node, "engine-socket", source), MountPath: socket})
+		l.add(corev1.VolumeMount{Name: p.add("host "+node, "engine-socket", source), MountPath: socket})
 		t.report.approximated(path, "the host's engine, without your registry credentials; whoever is in the container rules the host", "")
 	case t.owned():
 		t.report.needsCluster(path, "left out: the nodes do not see the engine's socket", "berth cluster create --mount "+socket)

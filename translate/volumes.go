@@ -57,19 +57,25 @@ func (l *mountList) has(target string) bool {
 	return slices.ContainsFunc(l.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == target })
 }
 
-// add mounts m unless its path is impossible or taken.
-func (l *mountList) add(attribute string, m corev1.VolumeMount) bool {
-	m.MountPath = path.Clean(m.MountPath)
+// free reports whether something can be mounted at target, and else says why
+// not.
+func (l *mountList) free(attribute, target string) bool {
+	target = path.Clean(target)
 	switch {
-	case !strings.HasPrefix(m.MountPath, "/") || strings.Contains(m.MountPath, ":"):
-		l.report.dropped(attribute, fmt.Sprintf("a pod cannot mount at %q", m.MountPath), "use an absolute path without colons")
+	case !strings.HasPrefix(target, "/") || strings.Contains(target, ":"):
+		l.report.dropped(attribute, fmt.Sprintf("a pod cannot mount at %q", target), "use an absolute path without colons")
 		return false
-	case l.has(m.MountPath):
-		l.report.dropped(attribute, fmt.Sprintf("something else is mounted at %s already", m.MountPath), "")
+	case l.has(target):
+		l.report.dropped(attribute, fmt.Sprintf("something else is mounted at %s already", target), "")
 		return false
 	}
-	l.mounts = append(l.mounts, m)
 	return true
+}
+
+// add mounts m, whose path is free.
+func (l *mountList) add(m corev1.VolumeMount) {
+	m.MountPath = path.Clean(m.MountPath)
+	l.mounts = append(l.mounts, m)
 }
 
 // mounts returns the mounts of a container and adds what they need to p.
@@ -87,7 +93,7 @@ func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
 	}
 	if s.spec.ShmSize > 0 && !l.has("/dev/shm") {
 		source := memory(int64(s.spec.ShmSize))
-		l.add(s.path+".shm_size", corev1.VolumeMount{Name: p.add(s.path+" shm", "shm", source), MountPath: "/dev/shm"})
+		l.add(corev1.VolumeMount{Name: p.add(s.path+" shm", "shm", source), MountPath: "/dev/shm"})
 	}
 	t.mountDevices(p, l, s)
 	t.mountSocket(p, l, s)
@@ -97,6 +103,9 @@ func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
 
 // mount adds one entry of volumes.
 func (t *translator) mount(p *podVolumes, l *mountList, s scope, attribute string, v types.ServiceVolumeConfig) {
+	if !l.free(attribute, v.Target) {
+		return
+	}
 	switch v.Type {
 	case types.VolumeTypeVolume, "":
 		if v.Source == "" {
@@ -115,14 +124,14 @@ func (t *translator) mount(p *podVolumes, l *mountList, s scope, attribute strin
 			}
 		}
 		name := p.add(s.path+" tmpfs "+v.Target, "tmpfs-"+v.Target, memory(size))
-		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		l.add(corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
 	case types.VolumeTypeImage:
 		t.mountImage(p, l, attribute, v)
 	case types.VolumeTypeCluster:
 		claim := shorten(sanitize(v.Source), v.Source, maxSubdomain)
 		name := p.add("claim "+claim, claim, claimSource(claim))
 		p.pinned = true
-		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		l.add(corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
 		t.report.needsCluster(attribute, fmt.Sprintf("the claim %q, which must exist", claim), "")
 	default:
 		t.report.dropped(attribute, fmt.Sprintf("volumes of type %q exist on Windows only", v.Type), "")
@@ -140,7 +149,7 @@ func (t *translator) mountNamed(p *podVolumes, l *mountList, s scope, attribute 
 		return
 	case "tmpfs":
 		name := p.add("tmpfs "+v.Source, v.Source, memory(how.size))
-		l.add(attribute, corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		l.add(corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
 		t.report.approximated("volumes."+v.Source+".driver_opts", "memory of each pod; pods do not share it", "")
 		return
 	}
@@ -151,9 +160,7 @@ func (t *translator) mountNamed(p *podVolumes, l *mountList, s scope, attribute 
 	if v.Volume != nil {
 		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Volume.Subpath), "/")
 	}
-	if !l.add(attribute, m) {
-		return
-	}
+	l.add(m)
 	if bool(config.External) || !t.fill(p, s, attribute, name, m, v) {
 		t.report.exact(attribute, fmt.Sprintf("the claim %q", claim))
 	}
@@ -193,9 +200,8 @@ func (t *translator) mountAnonymous(p *podVolumes, l *mountList, s scope, attrib
 		m.Name = p.add(s.unit.path+" anonymous "+v.Target, "data-"+v.Target, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
 		t.report.approximated(attribute, "storage of the pod: it outlives a restart of the container, not the pod", "name the volume if the data must stay")
 	}
-	if l.add(attribute, m) {
-		t.fill(p, s, attribute, m.Name, m, v)
-	}
+	l.add(m)
+	t.fill(p, s, attribute, m.Name, m, v)
 }
 
 // mountImageVolumes mounts what the image declares as VOLUME and nothing else
@@ -211,9 +217,8 @@ func (t *translator) mountImageVolumes(p *podVolumes, l *mountList, s scope) {
 		}
 		m := corev1.VolumeMount{MountPath: target}
 		m.Name = p.add(s.unit.path+" anonymous "+target, "data-"+target, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
-		if l.add(s.path+".image", m) {
-			p.copies = append(p.copies, volumeCopy{scope: s, volume: m.Name, target: target})
-		}
+		l.add(m)
+		p.copies = append(p.copies, volumeCopy{scope: s, volume: m.Name, target: target})
 	}
 }
 
@@ -240,9 +245,12 @@ func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, 
 			continue // Docker does not share these either
 		}
 		if v.Source == "" && (v.Type == types.VolumeTypeVolume || v.Type == "") {
+			if !l.free(attribute, v.Target) {
+				continue
+			}
 			claim := t.anonymousClaim(other, v.Target)
 			p.pinned = true
-			l.add(attribute, corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, ReadOnly: v.ReadOnly})
+			l.add(corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, ReadOnly: v.ReadOnly})
 			continue
 		}
 		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, fmt.Sprintf("services.%s.volumes[%d]", other.name, i), v)
@@ -269,7 +277,8 @@ func (t *translator) mountImage(p *podVolumes, l *mountList, attribute string, v
 	if v.Image != nil {
 		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Image.SubPath), "/")
 	}
-	if l.add(attribute, m) && !t.owned() {
+	l.add(m)
+	if !t.owned() {
 		t.report.needsCluster(attribute, "an image volume, which Kubernetes has since 1.35", "")
 	}
 }
@@ -277,6 +286,9 @@ func (t *translator) mountImage(p *podVolumes, l *mountList, attribute string, v
 // mountTmpfs mounts an entry of tmpfs: "/run:size=64m,mode=1777".
 func (t *translator) mountTmpfs(p *podVolumes, l *mountList, s scope, attribute, text string) {
 	target, options, _ := strings.Cut(text, ":")
+	if !l.free(attribute, target) {
+		return
+	}
 	size, readOnly := int64(0), false
 	for _, o := range strings.Split(options, ",") {
 		key, value, _ := strings.Cut(o, "=")
@@ -301,7 +313,7 @@ func (t *translator) mountTmpfs(p *podVolumes, l *mountList, s scope, attribute,
 		}
 	}
 	name := p.add(s.path+" tmpfs "+target, "tmpfs-"+target, memory(size))
-	l.add(attribute, corev1.VolumeMount{Name: name, MountPath: target, ReadOnly: readOnly})
+	l.add(corev1.VolumeMount{Name: name, MountPath: target, ReadOnly: readOnly})
 }
 
 // memory is a volume in memory of at most size bytes, 0 for no limit.
