@@ -53,6 +53,7 @@ func TestAgainstAPIServer(t *testing.T) {
 		"DeleteRemovesClusterWideObjects":           testDeleteClusterWide,
 		"DefinitionsComeBeforeTheirObjects":         testDefinitions,
 		"StoppedServiceStartsAgain":                 testStopStart,
+		"CronJobIsThereAtOnceAndCanBeStopped":       testCronJob,
 		"StoppedServiceStartsWithApply":             testStopApply,
 		"RollbackBringsBackAndApplyGoesForward":     testRollback,
 		"RestartChangesOnlyTheTemplate":             testRestart,
@@ -514,6 +515,32 @@ func testStopStart(t *testing.T, a api) {
 	}
 	if err := p.Stop(t.Context(), "nosuch"); err == nil || !strings.Contains(err.Error(), `find service "nosuch"`) {
 		t.Errorf("unknown service: %v", err)
+	}
+}
+
+func testCronJob(t *testing.T, a api) {
+	p := a.project(t)
+	cron := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Name: "nightly", Labels: map[string]string{model.LabelService: "nightly"}},
+		Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: job("nightly", "web:1").Spec}}}
+	mustApply(t, p, cron)
+	if err := p.Wait(withTimeout(t, 20*time.Second), "nightly", model.WaitHealthy, progress.Discard); err != nil {
+		t.Error(err)
+	}
+	for _, step := range []struct {
+		do   func(context.Context, string) error
+		want bool
+	}{{p.Stop, true}, {p.Start, false}, {p.Restart, false}} {
+		if err := step.do(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		live, err := kube.Get[batchv1.CronJob](t.Context(), a.client, p.namespace, "nightly")
+		if err != nil || *live.Spec.Suspend != step.want {
+			t.Errorf("suspend is %v, %v; want %v", *live.Spec.Suspend, err, step.want)
+		}
+	}
+	equal(t, "up again", mustApply(t, p, cron), "CronJob/nightly unchanged")
+	if states, err := p.Observe(t.Context()); err != nil || len(states) != 1 || states[0].Kind != "CronJob" {
+		t.Errorf("%+v, %v", states, err)
 	}
 }
 

@@ -61,8 +61,11 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 			}, service, cond, now))
 		}
 	}
+	for _, j := range s.cronJobs {
+		found = found || mine(j, j.Spec.JobTemplate.Spec.Template) // there is nothing to wait for until its hour has come
+	}
 	for _, j := range s.jobs {
-		if mine(j, j.Spec.Template) {
+		if mine(j, j.Spec.Template) && metav1.GetControllerOf(j) == nil {
 			found = true
 			v.add(s.judgeJob(j, service, cond, now))
 		}

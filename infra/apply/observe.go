@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
@@ -33,6 +34,7 @@ func (p *Project) snapshot(ctx context.Context) (*snapshot, error) {
 		func(ctx context.Context) error { return readInto(ctx, p, selector, s.statefulSets.put) },
 		func(ctx context.Context) error { return readInto(ctx, p, selector, s.daemonSets.put) },
 		func(ctx context.Context) error { return readInto(ctx, p, selector, s.jobs.put) },
+		func(ctx context.Context) error { return readInto(ctx, p, selector, s.cronJobs.put) },
 		func(ctx context.Context) error { return readInto(ctx, p, selector, s.pods.put) },
 	}
 	err := parallel(ctx, len(reads), func(ctx context.Context, i int) error { return reads[i](ctx) })
@@ -67,7 +69,13 @@ func (s *snapshot) services(now time.Time) []model.ServiceState {
 	for _, d := range s.daemonSets {
 		add(d, "DaemonSet", d.Status.DesiredNumberScheduled, d.Status.NumberReady, false)
 	}
+	for _, j := range s.cronJobs {
+		add(j, "CronJob", 0, 0, false)
+	}
 	for _, j := range s.jobs {
+		if metav1.GetControllerOf(j) != nil {
+			continue // one run of a CronJob
+		}
 		desired := orOne(j.Spec.Completions)
 		if j.Spec.Suspend != nil && *j.Spec.Suspend {
 			desired = 0

@@ -69,7 +69,7 @@ func (p *Project) rollbackTarget(ctx context.Context, service string) (*unstruct
 	if err != nil {
 		return nil, err
 	}
-	if workloads[0].GetKind() == "Job" {
+	if kind := workloads[0].GetKind(); kind == "Job" || kind == "CronJob" {
 		return nil, problem.New(fmt.Sprintf("roll back service %q", service), nil, "it is a one-shot service, which has no earlier revision")
 	}
 	return workloads[0], nil

@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,7 +27,7 @@ const stoppedSelector = "berth.dev/stopped"
 func workloadKinds() []schema.GroupKind {
 	return []schema.GroupKind{
 		{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"},
-		{Group: "apps", Kind: "DaemonSet"}, {Group: "batch", Kind: "Job"},
+		{Group: "apps", Kind: "DaemonSet"}, {Group: "batch", Kind: "Job"}, {Group: "batch", Kind: "CronJob"},
 	}
 }
 
@@ -65,7 +66,9 @@ func (p *Project) workloadsBy(ctx context.Context, selector string) ([]*unstruct
 		found[i], err = p.client.ListAny(ctx, kinds[i], p.namespace, selector)
 		return err
 	})
-	return slices.DeleteFunc(slices.Concat(found...), func(w *unstructured.Unstructured) bool { return w.GetDeletionTimestamp() != nil }), err
+	return slices.DeleteFunc(slices.Concat(found...), func(w *unstructured.Unstructured) bool {
+		return w.GetDeletionTimestamp() != nil || metav1.GetControllerOf(w) != nil // runs of a CronJob go with it
+	}), err
 }
 
 // patch sends a merge patch to a workload.
@@ -132,6 +135,12 @@ func (p *Project) Restart(ctx context.Context, service string) error {
 		change := startChange(w)
 		if change == nil {
 			change = map[string]any{}
+		}
+		if key.Kind == "CronJob" { // it has nothing to replace
+			if err := p.patch(ctx, key, change); err != nil {
+				return err
+			}
+			continue
 		}
 		stamp := map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationRestarted: time.Now().UTC().Format(time.RFC3339Nano)}}}
 		merge(change, map[string]any{"spec": map[string]any{"template": stamp}})
@@ -244,6 +253,11 @@ func stopChange(w *unstructured.Unstructured) map[string]any {
 			return nil
 		}
 		return mark("1", map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{stoppedSelector: "true"}}}})
+	case "CronJob":
+		if stopped(w) {
+			return nil
+		}
+		return mark("1", map[string]any{"suspend": true})
 	default:
 		job, err := kube.As[batchv1.Job](w)
 		if err != nil || stopped(w) || job.Status.CompletionTime != nil {

@@ -20,6 +20,7 @@ type snapshot struct {
 	statefulSets byUID[*appsv1.StatefulSet]
 	daemonSets   byUID[*appsv1.DaemonSet]
 	jobs         byUID[*batchv1.Job]
+	cronJobs     byUID[*batchv1.CronJob]
 	replicaSets  byUID[*appsv1.ReplicaSet]
 	pods         byUID[*corev1.Pod]
 	events       map[types.UID]byUID[*corev1.Event] // by the object they are about
@@ -33,7 +34,7 @@ func (m byUID[P]) drop(o P) { delete(m, o.GetUID()) }
 func newSnapshot() *snapshot {
 	return &snapshot{
 		deployments: byUID[*appsv1.Deployment]{}, statefulSets: byUID[*appsv1.StatefulSet]{}, daemonSets: byUID[*appsv1.DaemonSet]{},
-		jobs: byUID[*batchv1.Job]{}, replicaSets: byUID[*appsv1.ReplicaSet]{}, pods: byUID[*corev1.Pod]{},
+		jobs: byUID[*batchv1.Job]{}, cronJobs: byUID[*batchv1.CronJob]{}, replicaSets: byUID[*appsv1.ReplicaSet]{}, pods: byUID[*corev1.Pod]{},
 		events: map[types.UID]byUID[*corev1.Event]{},
 	}
 }

@@ -64,6 +64,7 @@ func (t *tracker) start(ctx context.Context, p *Project) {
 	follow(ctx, t, p, selector, s.statefulSets.put, s.statefulSets.drop, (*appsv1.StatefulSet)(nil))
 	follow(ctx, t, p, selector, s.daemonSets.put, s.daemonSets.drop, (*appsv1.DaemonSet)(nil))
 	follow(ctx, t, p, selector, s.jobs.put, s.jobs.drop, (*batchv1.Job)(nil))
+	follow(ctx, t, p, selector, s.cronJobs.put, s.cronJobs.drop, (*batchv1.CronJob)(nil))
 	follow(ctx, t, p, selector, s.replicaSets.put, s.replicaSets.drop, (*appsv1.ReplicaSet)(nil))
 	follow(ctx, t, p, selector, s.pods.put, s.pods.drop, (*corev1.Pod)(nil))
 	follow(ctx, t, p, "", s.putEvent, s.dropEvent, (*corev1.Event)(nil))
