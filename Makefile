@@ -37,7 +37,7 @@ agent: ## build the node agents that berth embeds
 
 .PHONY: engine offline up down
 engine: build ## make sure that a Docker Engine runs (installs one on Debian or Ubuntu as root)
-	@$(BERTH) offline engine
+	@$(BERTH) offline engine --output .berth/engine.env >/dev/null
 
 offline: engine ## build the offline kit where no registry is reachable
 	@$(BERTH) offline build --if-needed

@@ -91,9 +91,3 @@ func streamError(r io.Reader) error {
 		}
 	}
 }
-
-// CopyIn unpacks an archive (tar) at a folder of a container. Like WriteFile
-// it does not reach tmpfs mounts.
-func (c *Client) CopyIn(ctx context.Context, id, folder string, archive io.Reader) error {
-	return c.api.CopyToContainer(ctx, id, folder, archive, container.CopyToContainerOptions{AllowOverwriteDirWithFile: true})
-}

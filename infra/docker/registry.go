@@ -46,6 +46,17 @@ func (c *Client) PullImage(ctx context.Context, ref, platform string, report fun
 	return nil
 }
 
+// AskRegistry has the engine ask the image's registry for its manifest, with
+// the user's credentials; nothing is fetched. Nil means that it is there.
+func (c *Client) AskRegistry(ctx context.Context, ref string) error {
+	auth, err := registryAuth(ref)
+	if err != nil {
+		return err
+	}
+	_, err = c.api.DistributionInspect(ctx, ref, auth)
+	return err
+}
+
 // PushImage has the engine send an image to its registry, with the user's
 // credentials.
 func (c *Client) PushImage(ctx context.Context, ref string, report func(LayerProgress)) error {

@@ -53,6 +53,25 @@ const (
 // EnsureBases gives the engine a stand-in for each image that it does not
 // hold. A real image is never replaced.
 func (k *Kit) EnsureBases(ctx context.Context, c *docker.Client, refs ...string) ([]Base, error) {
+	forges, err := k.forges(c)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Base, 0, len(refs))
+	for _, ref := range refs {
+		b := Base{Ref: ref, State: BaseUnknown}
+		if f, ok := forgeFor(forges, ref); ok {
+			if b, err = f.ensure(ctx, ref); err != nil {
+				return all, err
+			}
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// forges returns one forge for each recipe.
+func (k *Kit) forges(c *docker.Client) ([]forge, error) {
 	recipes, err := Recipes()
 	if err != nil {
 		return nil, err
@@ -65,18 +84,24 @@ func (k *Kit) EnsureBases(ctx context.Context, c *docker.Client, refs ...string)
 	if err != nil {
 		return nil, err
 	}
-	var all []Base
-	for _, ref := range refs {
-		b := Base{Ref: ref, State: BaseUnknown}
-		if r, ok := recipeFor(recipes, ref); ok {
-			f := forge{kit: k, client: c, recipe: r, common: common, authorities: authorities}
-			if b, err = f.ensure(ctx, ref); err != nil {
-				return all, err
-			}
-		}
-		all = append(all, b)
+	forges := make([]forge, 0, len(recipes))
+	for _, r := range recipes {
+		forges = append(forges, forge{
+			kit: k, client: c, recipe: r, common: common, authorities: authorities, key: r.key(sortedText(common), authorities),
+		})
 	}
-	return all, nil
+	return forges, nil
+}
+
+// forgeFor finds the forge whose recipe stands in for an image reference.
+func forgeFor(forges []forge, ref string) (forge, bool) {
+	short := shortRef(ref)
+	for _, f := range forges {
+		if slices.ContainsFunc(f.recipe.Refs, func(x string) bool { return shortRef(x) == short }) {
+			return f, true
+		}
+	}
+	return forge{}, false
 }
 
 func commonScripts() (map[string]string, error) {
@@ -116,13 +141,21 @@ type forge struct {
 	recipe      Recipe
 	common      map[string]string
 	authorities map[string]string
+	key         string // changes with anything that goes into the stand-in
+}
+
+// standIn is the stand-in's own name.
+func (f forge) standIn() string { return "berth/base-" + f.recipe.Name + ":" + f.key }
+
+// fits reports whether an image is the stand-in that this forge makes.
+func (f forge) fits(labels map[string]string) bool {
+	return labels[labelRecipe] == f.recipe.Name+":"+f.key
 }
 
 // ensure gives the engine the stand-in under its own name and as ref.
 func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 	r := f.recipe
-	key := r.key(sortedText(f.common), f.authorities)
-	b := Base{Ref: ref, State: BasePresent, Holds: r.Holds, StandIn: "berth/base-" + r.Name + ":" + key}
+	b := Base{Ref: ref, State: BasePresent, Holds: r.Holds, StandIn: f.standIn()}
 	held, found, err := f.client.ImageInfo(ctx, ref)
 	if err != nil {
 		return b, err
@@ -130,7 +163,7 @@ func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 	if found && held.Labels[model.LabelStandIn] != "true" {
 		return Base{Ref: ref, State: BaseReal}, nil
 	}
-	if found && held.Labels[labelRecipe] == r.Name+":"+key {
+	if found && f.fits(held.Labels) {
 		return b, nil
 	}
 	if _, made, err := f.client.ImageInfo(ctx, b.StandIn); err != nil {
@@ -140,7 +173,7 @@ func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 			return b, err
 		}
 		task := progress.Start(f.kit.sink, "stand-in for "+ref, r.Holds)
-		err := retry(ctx, task, func() error { return f.make(ctx, task, b.StandIn, key) })
+		err := retry(ctx, task, func() error { return f.make(ctx, task) })
 		if task.End(err, r.Holds) != nil {
 			return b, fmt.Errorf("make a stand-in for image %q: %w", ref, err)
 		}
@@ -149,7 +182,7 @@ func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 	return b, f.client.TagImage(ctx, b.StandIn, ref)
 }
 
-func (f forge) make(ctx context.Context, task *progress.Task, standIn, key string) (err error) {
+func (f forge) make(ctx context.Context, task *progress.Task) (err error) {
 	r := f.recipe
 	w, err := openWorkshop(ctx, f.client, task, debianImage())
 	if err != nil {
@@ -180,8 +213,8 @@ func (f forge) make(ctx context.Context, task *progress.Task, standIn, key strin
 	}
 	stop := startBeat(task, "committing")
 	defer stop()
-	return w.commit(ctx, standIn, append(config,
-		fmt.Sprintf("LABEL %s=base %s=true %s=%s:%s %s=%q", labelKit, model.LabelStandIn, labelRecipe, r.Name, key, labelHolds, r.Holds))...)
+	return w.commit(ctx, f.standIn(), append(config,
+		fmt.Sprintf("LABEL %s=base %s=true %s=%s:%s %s=%q", labelKit, model.LabelStandIn, labelRecipe, r.Name, f.key, labelHolds, r.Holds))...)
 }
 
 // env is what the recipe's scripts are told.
@@ -238,7 +271,7 @@ func (f forge) fetch(ctx context.Context, task *progress.Task) (archive io.Reade
 // config is the recipe's settings, and for Go and npm the settings of this
 // machine by which they find their modules.
 func (f forge) config(ctx context.Context) ([]string, error) {
-	config := slices.Clone(f.recipe.Config)
+	config := append([]string{"ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, f.recipe.Config...)
 	if f.recipe.Toolchain == "go" {
 		out, err := command{argv: []string{"go", "env", "-changed", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY"}}.output(ctx)
 		if err != nil {

@@ -38,6 +38,7 @@ func New(sink progress.Sink) (*Kit, error) {
 type Engine struct {
 	Host    string `json:"host"`    // as DOCKER_HOST would name it
 	Version string `json:"version"` // the engine's
+	Default bool   `json:"default"` // it is found without setting DOCKER_HOST anew
 	Started bool   `json:"started"` // by this call
 }
 
@@ -112,7 +113,7 @@ func (k *Kit) tryEngine(ctx context.Context, task *progress.Task, host string) (
 	if err != nil {
 		return Engine{}, err
 	}
-	engine := Engine{Host: c.Host(), Version: info.ServerVersion}
+	engine := Engine{Host: c.Host(), Version: info.ServerVersion, Default: host == "" || host == mainDaemon().host()}
 	task.Update("trying a privileged container in Docker " + info.ServerVersion)
 	image, err := k.trialImage(ctx, c, task)
 	if err != nil {

@@ -86,7 +86,7 @@ func (w *workshop) capture(ctx context.Context, script string, env []string, out
 
 // copyIn unpacks an archive (tar) at a folder of the workshop.
 func (w *workshop) copyIn(ctx context.Context, folder string, archive io.Reader) error {
-	return w.client.CopyIn(ctx, w.id, folder, archive)
+	return w.client.CopyTo(ctx, w.id, folder, archive)
 }
 
 // commit names the result. Changes are Dockerfile instructions; what the

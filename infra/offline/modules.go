@@ -67,16 +67,16 @@ func readModules() (map[string]module, error) {
 	for _, spec := range moduleSpecs {
 		m := module{name: spec.name, programs: spec.programs, tags: spec.tags, files: map[string]string{}}
 		dir := path.Join("offline", "modules", spec.name)
-		entries, err := fs.ReadDir(templates.Offline, dir)
+		err := fs.WalkDir(templates.Offline, dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			raw, err := fs.ReadFile(templates.Offline, name)
+			m.files[strings.TrimSuffix(strings.TrimPrefix(name, dir+"/"), ".txt")] = string(raw)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("module %q of the offline kit: %w", spec.name, err)
-		}
-		for _, e := range entries {
-			raw, err := fs.ReadFile(templates.Offline, path.Join(dir, e.Name()))
-			if err != nil {
-				return nil, err
-			}
-			m.files[strings.TrimSuffix(e.Name(), ".txt")] = string(raw)
 		}
 		if m.version, err = requiredVersion(m.files["go.mod"], spec.wanted); err != nil {
 			return nil, fmt.Errorf("module %q of the offline kit: %w", spec.name, err)
@@ -134,10 +134,8 @@ func (m module) build(ctx context.Context, task *progress.Task, dir string) erro
 		return err
 	}
 	defer os.RemoveAll(src)
-	for name, text := range m.files {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := m.writeTo(src); err != nil {
+		return err
 	}
 	packages := "tool"
 	if _, own := m.files["main.go"]; own {
@@ -159,4 +157,18 @@ func (m module) build(ctx context.Context, task *progress.Task, dir string) erro
 		}
 	}
 	return errors.Join(missing...)
+}
+
+// writeTo writes the module's files below dir.
+func (m module) writeTo(dir string) error {
+	for name, text := range m.files {
+		to := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

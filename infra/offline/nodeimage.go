@@ -286,10 +286,8 @@ func (k *Kit) kindFiles(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(src)
-	for name, text := range k.modules["kind"].files {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
-			return "", err
-		}
+	if err := k.modules["kind"].writeTo(src); err != nil {
+		return "", err
 	}
 	out, err := command{dir: src, argv: []string{"go", "mod", "download", "-json", "sigs.k8s.io/kind"}, env: []string{"GOWORK=off", "GOFLAGS="}}.output(ctx)
 	if err != nil {

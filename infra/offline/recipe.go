@@ -118,19 +118,6 @@ func (r *Recipe) key(common string, authorities map[string]string) string {
 	return keyOf(parts...)
 }
 
-// recipeFor finds the recipe that stands in for an image reference.
-func recipeFor(recipes []Recipe, ref string) (Recipe, bool) {
-	short := shortRef(ref)
-	for _, r := range recipes {
-		for _, x := range r.Refs {
-			if shortRef(x) == short {
-				return r, true
-			}
-		}
-	}
-	return Recipe{}, false
-}
-
 // shortRef is the shortest name of an image of Docker Hub with its tag; other
 // registries' names stay as they are. A digest cannot be stood in for.
 func shortRef(ref string) string {

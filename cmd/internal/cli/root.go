@@ -135,7 +135,7 @@ func verbs(app *App) map[string][]*cobra.Command {
 		groupProject: append([]*cobra.Command{newUpCommand(app), newDevCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
 		groupImages:  {newBuildCommand(app), newPullCommand(app), newPushCommand(app), newImagesCommand(app), newLoadCommand(app)},
 		groupConvert: {},
-		groupCluster: {newClusterCommand(app), newDoctorCommand(app)},
+		groupCluster: {newClusterCommand(app), newDoctorCommand(app), newOfflineCommand(app)},
 	}
 }
 
