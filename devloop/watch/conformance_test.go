@@ -14,7 +14,7 @@ import (
 	"github.com/berth-dev/berth/infra/model"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A probe is a watcher on a fresh directory and what it has reported so far.
 type probe struct {
@@ -131,6 +131,9 @@ func (p *probe) report() string {
 			path = "-" + path
 		}
 		list = append(list, path)
+	}
+	if len(list) > 50 {
+		return fmt.Sprintf("%d paths", len(list))
 	}
 	return strings.Join(sortedCopy(list), " ")
 }

@@ -13,7 +13,7 @@ import (
 // goroutine uses it.
 type tree struct {
 	roots   roots
-	before  roots // the roots before the last change of roots; nil when there was none
+	before  roots // the roots up to now; while they change, those before
 	volumes map[string]*dir
 	native  *native       // nil when everything is polled
 	polled  map[*dir]bool // directories that events do not cover
@@ -41,8 +41,8 @@ type how struct {
 	deep    bool // look at everything below a directory
 }
 
-func newTree(rs roots, now func() time.Time, notify func(Notice)) *tree {
-	return &tree{roots: rs, volumes: map[string]*dir{}, polled: map[*dir]bool{}, now: now, notify: notify, diff: newDiff()}
+func newTree(now func() time.Time, notify func(Notice)) *tree {
+	return &tree{volumes: map[string]*dir{}, polled: map[*dir]bool{}, now: now, notify: notify, diff: newDiff()}
 }
 
 // scan brings the whole index up to date.
@@ -257,7 +257,7 @@ func (t *tree) checkFile(d *dir, name, path string, info fs.FileInfo, h how) {
 // being, rather than into view when the roots changed. Directories on the way
 // to a root are no news.
 func (t *tree) isNews(path string) bool {
-	return t.roots.wantsFile(path) && (t.before == nil || t.before.wantsFile(path))
+	return t.roots.wantsFile(path) && t.before.wantsFile(path)
 }
 
 // drop takes an entry of d, with all below it, out of the index and reports it removed.

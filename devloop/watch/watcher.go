@@ -38,6 +38,7 @@ type Stats struct {
 	Watched     int // directories that events cover
 	Polled      int // directories that are polled
 	Scans       int // how often everything was looked at
+	Unhashed    int // files whose content is still to be read for the first time
 }
 
 // A Watcher reports changes below roots.
@@ -61,6 +62,7 @@ type Watcher struct {
 	timer    Timer
 	poll     Timer
 	scans    int
+	unhashed int
 	took     time.Duration // of the last look at everything that is polled
 }
 
@@ -83,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Watcher, error) {
 		cfg: cfg, clock: cfg.Clock, batches: make(chan Batch), roots: make(chan rootsRequest), cancel: cancel,
 		said: map[Notice]bool{}, suspects: map[string]suspicion{}, burst: debounce{quiet: cfg.Quiet, longest: cfg.Longest},
 	}
-	w.tree = newTree(cfg.Roots, w.clock.Now, w.say)
+	w.tree = newTree(w.clock.Now, w.say)
 	if cfg.Mode.resolve() == Native {
 		if n, err := newNative(w.clock.Now); err != nil {
 			w.say(limitNotice(err))
@@ -91,10 +93,12 @@ func Start(ctx context.Context, cfg Config) (*Watcher, error) {
 			w.tree.native = n
 		}
 	}
-	w.scanEverything()
-	w.tree.diff = newDiff() // all of it was there before
-	hashed := make(chan []hashJob)
-	w.done.Go(func() { hashFiles(ctx, w.tree.unhashed(hashBudget), hashed) })
+	w.setRoots(cfg.Roots)   // all of it comes into view
+	w.tree.diff = newDiff() // and nothing of it is news
+	hashed, jobs := make(chan []hashJob), w.tree.unhashed(hashBudget)
+	w.unhashed = len(jobs)
+	w.updateStats()
+	w.done.Go(func() { hashFiles(ctx, jobs, hashed) })
 	w.done.Go(func() { w.run(ctx, hashed) })
 	return w, nil
 }
@@ -174,6 +178,8 @@ func (w *Watcher) run(ctx context.Context, hashed <-chan []hashJob) {
 				hashed = nil
 			}
 			w.tree.learn(jobs)
+			w.unhashed -= len(jobs)
+			w.updateStats()
 		case r := <-w.roots:
 			w.setRoots(r.roots)
 			batch = w.report(batch, w.clock.Now())
@@ -287,11 +293,8 @@ func (w *Watcher) scanEverything() {
 // setRoots replaces the roots and looks at everything once.
 func (w *Watcher) setRoots(rs []Root) {
 	w.tree.before, w.tree.roots = w.tree.roots, rs
-	if w.tree.before == nil {
-		w.tree.before = roots{}
-	}
 	w.scanEverything()
-	w.tree.before = nil
+	w.tree.before = rs
 }
 
 // report makes a batch of what was found, or adds it to one that nobody has
@@ -330,7 +333,7 @@ func (w *Watcher) savedAt(b Batch) time.Time {
 }
 
 func (w *Watcher) updateStats() {
-	s := Stats{Files: w.tree.files, Dirs: w.tree.dirs, Polled: len(w.tree.polled), Scans: w.scans}
+	s := Stats{Files: w.tree.files, Dirs: w.tree.dirs, Polled: len(w.tree.polled), Scans: w.scans, Unhashed: w.unhashed}
 	if w.tree.native != nil {
 		s.Watched = len(w.tree.native.byPath)
 	} else {
