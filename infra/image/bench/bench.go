@@ -26,8 +26,8 @@ type bench struct {
 	options
 	engine *docker.Client // runs the nodes
 	source *docker.Client // holds the images
-	dir    string // of the two programs
-	cache  string // of layers, for berth
+	dir    string         // of the two programs
+	cache  string         // of layers, for berth
 	log    io.Writer
 	rows   []*row
 }

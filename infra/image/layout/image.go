@@ -117,6 +117,10 @@ func (s *Store) PutImage(key string, img Image) error {
 	if err != nil {
 		return err
 	}
+	return s.putRecord(key, data)
+}
+
+func (s *Store) putRecord(key string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Join(s.dir, "tmp"), "record-")
 	if err != nil {
 		return fmt.Errorf("image cache: %w", err)
