@@ -162,13 +162,19 @@ func (t *translator) aliasServices(groups []aliasGroup) []Object {
 	return out
 }
 
-// aliasLabels returns the labels by which the kubeServices of aliases shared
-// with other units find the pods of u.
-func aliasLabels(u *unit, groups []aliasGroup) map[string]string {
-	labels := map[string]string{}
+// aliasLabels returns the labels by which the kubeServices of aliases that
+// several units have find their pods.
+func aliasLabels(groups []aliasGroup) map[*unit]map[string]string {
+	labels := map[*unit]map[string]string{}
 	for _, g := range groups {
-		if g.made && len(g.users) > 1 && slices.ContainsFunc(g.users, func(x *unit) bool { return x.host == u }) {
-			labels[aliasLabel(g.name)] = "true"
+		if !g.made || len(g.users) < 2 {
+			continue
+		}
+		for _, u := range g.users {
+			if labels[u.host] == nil {
+				labels[u.host] = map[string]string{}
+			}
+			labels[u.host][aliasLabel(g.name)] = "true"
 		}
 	}
 	return labels

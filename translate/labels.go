@@ -9,10 +9,10 @@ import (
 
 // podLabels returns the labels of the pods of u: berth's, the networks', and
 // compose's own where Kubernetes takes them.
-func (t *translator) podLabels(u *unit, groups map[string]string) map[string]string {
+func (t *translator) podLabels(u *unit, aliases map[string]string) map[string]string {
 	labels := t.labels(u)
 	maps.Copy(labels, t.networkLabels(u))
-	maps.Copy(labels, groups)
+	maps.Copy(labels, aliases)
 	for name, value := range u.svc.Labels {
 		if _, ours := labels[name]; !ours && isQualifiedName(name) && isLabelValue(value) {
 			labels[name] = value

@@ -11,14 +11,9 @@ import (
 // isolated reports whether the project's networks divide it: a lone default
 // network does not.
 func (t *translator) isolated() bool {
-	for _, u := range t.units {
-		for _, n := range u.networks {
-			if n != "default" || t.project.Networks[n].Internal || bool(t.project.Networks[n].External) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.usedNetworks, func(n string) bool {
+		return n != "default" || t.project.Networks[n].Internal || bool(t.project.Networks[n].External)
+	})
 }
 
 // networkLabel is the label that the members of a network carry. Members of an
@@ -52,7 +47,7 @@ func (t *translator) policies() []Object {
 	var out []Object
 	names := newNameSet(maxSubdomain)
 	if t.isolatedNetworks {
-		for _, network := range t.usedNetworks() {
+		for _, network := range t.usedNetworks {
 			out = append(out, t.networkPolicy(names, network))
 			if t.project.Networks[network].Internal {
 				out = append(out, t.egressPolicy(names, network))
@@ -72,8 +67,8 @@ func (t *translator) policies() []Object {
 	return out
 }
 
-// usedNetworks are the networks with members, sorted.
-func (t *translator) usedNetworks() []string {
+// findUsedNetworks returns the networks with members, sorted.
+func (t *translator) findUsedNetworks() []string {
 	var out []string
 	for _, u := range t.units {
 		out = append(out, u.networks...)
@@ -102,7 +97,7 @@ func (t *translator) egressPolicy(names *nameSet, network string) *networkingv1.
 	p.Annotations = map[string]string{annotationName: network}
 	members := t.members(network)
 	selector := *members.PodSelector
-	for _, other := range t.usedNetworks() {
+	for _, other := range t.usedNetworks {
 		if !t.project.Networks[other].Internal {
 			selector.MatchExpressions = append(selector.MatchExpressions,
 				metav1.LabelSelectorRequirement{Key: t.networkLabel(other), Operator: metav1.LabelSelectorOpDoesNotExist})

@@ -43,7 +43,8 @@ type translator struct {
 	refs      portRefs
 	shared    map[string]bool // services whose anonymous volumes others use
 
-	isolatedNetworks bool // the networks divide the project
+	isolatedNetworks bool     // the networks divide the project
+	usedNetworks     []string // networks with members, sorted
 	files            fileObjects
 	bindClaims       *bindClaims // claims in place of directories of the host
 }
@@ -98,6 +99,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	t.networks = newNameSet(maxLabel).takeAll(sortedKeys(in.Project.Networks))
 	t.claims = t.claimNames()
 	t.joinPods()
+	t.usedNetworks = t.findUsedNetworks()
 	t.isolatedNetworks = t.isolated()
 	t.decideKinds()
 	t.refs = t.findPortRefs()

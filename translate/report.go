@@ -15,7 +15,7 @@ type reporter struct {
 }
 
 func newReporter(positions Positions, target TargetKind) *reporter {
-	return &reporter{positions: positions, target: target, seen: map[string]bool{}, lost: map[string]bool{}}
+	return &reporter{positions: positions, target: target, seen: make(map[string]bool, len(positions)), lost: map[string]bool{}}
 }
 
 // add reports what became of the attribute at path.

@@ -74,10 +74,11 @@ func (t *translator) namespaceObject() Object {
 
 // pods makes the pod template of every unit that has a pod of its own.
 func (t *translator) pods(groups []aliasGroup) map[*unit]*pod {
-	out := map[*unit]*pod{}
+	out := make(map[*unit]*pod, len(t.units))
+	aliases := aliasLabels(groups)
 	for _, u := range t.units {
 		if u.kind != none {
-			p := t.podOf(u, groups)
+			p := t.podOf(u, aliases[u])
 			out[u] = &p
 		}
 	}

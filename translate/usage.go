@@ -11,7 +11,7 @@ func (u usage) has(table string) func(string) bool {
 // usage collects what the units use.
 func (t *translator) usage() usage {
 	out := usage{"networks": {}, "volumes": {}, "secrets": {}, "configs": {}, "models": {}}
-	for _, name := range t.usedNetworks() {
+	for _, name := range t.usedNetworks {
 		out["networks"][name] = true
 	}
 	for name := range t.volumeUsers() {

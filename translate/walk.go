@@ -13,7 +13,7 @@ import (
 // no rule spoke of: first what the typed project holds, then what only the
 // files show (used up by the loader, or set to its zero value).
 func (t *translator) reportAttributes() {
-	w := &walker{t: t, trees: newKeyTrees(), idle: map[string]bool{}}
+	w := &walker{t: t, trees: newKeyTrees(), idle: map[string]bool{}, types: map[reflect.Type][]typedField{}}
 	p := t.project
 	w.note(w.trees.top.child("name"), "name", w.isSet("name"))
 	for _, u := range t.units {
@@ -81,6 +81,7 @@ type walker struct {
 	base  string          // path of the thing being walked
 	head  string          // path of the entry being walked that has a verdict of its own: ports[0]
 	idle  map[string]bool // paths of networks, volumes ... that nothing uses
+	types map[reflect.Type][]typedField
 }
 
 // entity walks one service, network, volume ...
@@ -91,21 +92,48 @@ func (w *walker) entity(path string, v reflect.Value, tree *keyTree) {
 
 // fields walks the fields of a struct.
 func (w *walker) fields(path string, v reflect.Value, tree *keyTree) {
-	t := v.Type()
+	for _, field := range w.fieldsOf(v.Type()) {
+		value := v.Field(field.index)
+		if field.name == "" {
+			w.fields(path, value, tree)
+			continue
+		}
+		if unset(value) {
+			continue
+		}
+		if node := tree.child(field.name); node != nil {
+			w.value(path+"."+field.name, value, node)
+		}
+	}
+}
+
+// typedField is a field of a struct of the typed project: its compose key, ""
+// for a struct whose fields stand in place of it.
+type typedField struct {
+	index int
+	name  string
+}
+
+// fieldsOf lists the fields of a type that have a key.
+func (w *walker) fieldsOf(t reflect.Type) []typedField {
+	if known, ok := w.types[t]; ok {
+		return known
+	}
+	var out []typedField
 	for i := range t.NumField() {
 		field := t.Field(i)
 		if field.Anonymous {
-			w.fields(path, v.Field(i), tree)
+			out = append(out, typedField{index: i})
 			continue
 		}
 		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		if name == "" || name == "-" || strings.HasPrefix(name, "#") || !field.IsExported() {
 			continue
 		}
-		if node := tree.child(name); node != nil {
-			w.value(path+"."+name, v.Field(i), node)
-		}
+		out = append(out, typedField{index: i, name: name})
 	}
+	w.types[t] = out
+	return out
 }
 
 // value reports one attribute and walks below it.

@@ -23,8 +23,9 @@ type pod struct {
 	pinned   bool // its volumes tie it to a node
 }
 
-// podOf returns the pod template of u and of the units it carries.
-func (t *translator) podOf(u *unit, groups []aliasGroup) pod {
+// podOf returns the pod template of u and of the units it carries, with the
+// labels of their aliases.
+func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 	volumes := newPodVolumes()
 	units := append([]*unit{u}, u.carried...)
 	containerNames := newNameSet(maxLabel)
@@ -46,7 +47,7 @@ func (t *translator) podOf(u *unit, groups []aliasGroup) pod {
 		spec.OS = &corev1.PodOS{Name: corev1.Linux}
 	}
 	template := corev1.PodTemplateSpec{Spec: spec}
-	template.Labels = t.podLabels(u, aliasLabels(u, groups))
+	template.Labels = t.podLabels(u, aliases)
 	template.Annotations = t.templateAnnotations(u, units, containers)
 	return pod{template: template, objects: volumes.objects, pinned: volumes.pinned}
 }
