@@ -3,7 +3,6 @@ package composefile
 import (
 	"context"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -95,22 +94,4 @@ func firstDifference(a, b string) string {
 		}
 	}
 	return "one is longer"
-}
-
-func TestCorpusIsReadAsComposeGoReadsIt(t *testing.T) {
-	for _, p := range corpus(t) {
-		t.Run(p.name, func(t *testing.T) {
-			p.options.Env = []string{"HOME=" + filepath.Join(string(filepath.Separator), "root")}
-			t.Setenv("HOME", "/root")
-			theirs, err := composeGo(t.Context(), p.options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ours, _, err := Read(t.Context(), p.options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			compareProjects(t, ours.Project, theirs)
-		})
-	}
 }

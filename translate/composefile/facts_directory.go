@@ -22,19 +22,23 @@ func snapshot(dir string) (files map[string]translate.FileFacts, whole bool) {
 }
 
 type snapshotter struct {
-	files map[string]translate.FileFacts
-	bytes int64
+	files       map[string]translate.FileFacts
+	bytes       int64
+	directories int
 }
 
 // add reads a directory, prefix being its path below the first one with a
 // slash at the end. It stops, with false, at the first thing that does not fit.
 func (s *snapshotter) add(dir, prefix string) bool {
+	if s.directories++; s.directories > maxSnapshotFiles {
+		return false
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return false
 	}
 	entries, err := d.ReadDir(maxSnapshotFiles + 1) // a directory of a million files is not read to its end
-	_ = d.Close()                           // it was only read
+	_ = d.Close()                                   // it was only read
 	if err != nil && !errors.Is(err, io.EOF) || len(entries) > maxSnapshotFiles {
 		return false
 	}

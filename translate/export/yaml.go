@@ -102,6 +102,11 @@ func writeYAML(b *bytes.Buffer, value any, indent int) {
 			if i > 0 {
 				pad(b, indent)
 			}
+			if c, ok := v[key].(*code); ok && c.lines {
+				c.indent = indent
+				b.WriteString(c.token + "\n")
+				continue
+			}
 			writeText(b, key)
 			b.WriteByte(':')
 			writeEntry(b, v[key], indent)
@@ -162,6 +167,9 @@ func writeItem(b *bytes.Buffer, value any, indent int) {
 		b.WriteString(v.String())
 	case bool:
 		b.WriteString(strconv.FormatBool(v))
+	case *code:
+		v.indent = indent
+		b.WriteString(v.token)
 	case nil:
 		b.WriteString("null")
 	}
@@ -206,11 +214,15 @@ func writeText(b *bytes.Buffer, text string) {
 	b.WriteByte('"')
 }
 
-// isPlain reports whether a string needs no quotes in YAML 1.1 and 1.2: it
-// starts with a letter, has harmless characters only, and is no keyword.
+// isPlain reports whether a string needs no quotes in YAML 1.1 and 1.2: it is a
+// quantity, or starts with a letter, has harmless characters only, and is no
+// keyword.
 func isPlain(text string) bool {
 	if text == "" || len(text) > 200 {
 		return false
+	}
+	if number := strings.TrimRight(text, "KMGTi"); len(number) == len(text)-2 && strings.HasSuffix(text, "i") && strings.Trim(number, "0123456789") == "" {
+		return true // 512Mi
 	}
 	for i := range len(text) {
 		c := text[i]
