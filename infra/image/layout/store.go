@@ -182,7 +182,7 @@ func (s *Store) Add(r io.Reader, want digest.Digest) (digest.Digest, int64, erro
 
 // How long what nobody uses may stay.
 const (
-	staleTemp   = 24 * time.Hour      // of a process that was killed
+	staleTemp   = time.Hour           // since its last write: of a process that was killed
 	staleRecord = 30 * 24 * time.Hour // of an image that was not loaded since
 )
 
