@@ -12,14 +12,14 @@ import (
 
 // Ping returns when the agent has answered.
 func (n *Node) Ping(ctx context.Context) error {
-	_, err := n.ask(ctx, wire.OpPing, nil, nil)
+	_, err := n.ask(ctx, wire.OpPing, nil)
 	return err
 }
 
 // Snapshots lists the committed snapshots of the node's containerd by key: the
 // chain IDs of all layers it has, as sha256:... (A layer's blob may be gone.)
 func (n *Node) Snapshots(ctx context.Context) (map[string]bool, error) {
-	out, err := n.ask(ctx, wire.OpSnapshots, nil, nil)
+	out, err := n.ask(ctx, wire.OpSnapshots, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (n *Node) Snapshots(ctx context.Context) (map[string]bool, error) {
 // Images lists the names in Kubernetes' namespace of the node's containerd with
 // the digest of the manifest or index they stand for.
 func (n *Node) Images(ctx context.Context) (map[string]string, error) {
-	out, err := n.ask(ctx, wire.OpImages, nil, nil)
+	out, err := n.ask(ctx, wire.OpImages, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +59,13 @@ func (n *Node) ImportImage(ctx context.Context, platform string, tar io.Reader) 
 // TagImage gives the image called source (in full: docker.io/library/web:dev)
 // the name target too. A source that is not there is fs.ErrNotExist.
 func (n *Node) TagImage(ctx context.Context, source, target string) error {
-	_, err := n.ask(ctx, wire.OpTagImage, wire.TagArgs{Source: source, Target: target}, nil)
+	_, err := n.ask(ctx, wire.OpTagImage, wire.TagArgs{Source: source, Target: target})
 	return err
 }
 
 // RemoveImages removes names from the node; those it does not have are no
 // error. Layers that nothing else uses go with them.
 func (n *Node) RemoveImages(ctx context.Context, names ...string) error {
-	_, err := n.ask(ctx, wire.OpRemoveImages, wire.RemoveArgs{Names: names}, nil)
+	_, err := n.ask(ctx, wire.OpRemoveImages, wire.RemoveArgs{Names: names})
 	return err
 }

@@ -162,10 +162,10 @@ func archive(binary []byte) (io.Reader, error) {
 
 // ask has the node carry out an operation that may be carried out twice, and
 // returns its output. When the connection breaks it asks once more.
-func (n *Node) ask(ctx context.Context, op string, args, value any) ([]byte, error) {
+func (n *Node) ask(ctx context.Context, op string, args any) ([]byte, error) {
 	for attempt := 0; ; attempt++ {
 		var out bytes.Buffer
-		err := n.once(ctx, op, args, nil, &out, value)
+		err := n.once(ctx, op, args, nil, &out, nil)
 		if attempt > 0 || !errors.Is(err, wire.ErrConnection) {
 			return out.Bytes(), err
 		}

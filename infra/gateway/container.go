@@ -78,7 +78,7 @@ func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts,
 		return err
 	}
 	if err := p.engine.StartContainer(ctx, id); err != nil {
-		return p.explain(ctx, asTaken(err, slots))
+		return p.explain(ctx, spec, asTaken(err, slots))
 	}
 	if err := p.ready(ctx, id, config.Generation); err != nil {
 		return err

@@ -67,6 +67,31 @@ func shout(address, text string) (string, error) {
 	return string(buf[:n]), err
 }
 
+// TestGateway runs on one fake cluster, which takes longer to make than each of
+// the tests.
+func TestGateway(t *testing.T) {
+	c := newFakeCluster(t)
+	for name, test := range map[string]func(*testing.T, *fakeCluster){
+		"PublishedPortsAnswerWhenPublishReturns": testPublishedPortsAnswerWhenPublishReturns,
+		"NewTargetsKeepContainerAndConnections":  testNewTargetsKeepContainerAndConnections,
+		"ChangedPortsAreMovedAndRandomOnesStay":  testChangedPortsAreMovedAndRandomOnesStay,
+		"TakenPortNamesItsHolder":                testTakenPortNamesItsHolder,
+		"GatewayOutlivesNodes":                   testGatewayOutlivesNodes,
+		"TwoPublishersAtOnceEndWithOneGateway":   testTwoPublishersAtOnceEndWithOneGateway,
+		"GatewayOfAKilledBerthIsMadeAnew":        testGatewayOfAKilledBerthIsMadeAnew,
+		"ClusterThatIsNotThereIsAProblem":        testClusterThatIsNotThereIsAProblem,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Cleanup(func() {
+				if err := New(c.engine).RemoveAll(context.Background(), c.name); err != nil {
+					t.Error(err)
+				}
+			})
+			test(t, c)
+		})
+	}
+}
+
 // freeHostPort is a port of this host that nothing holds now.
 func freeHostPort(t *testing.T, protocol string) int {
 	t.Helper()
@@ -77,8 +102,7 @@ func freeHostPort(t *testing.T, protocol string) int {
 	return port
 }
 
-func TestPublishedPortsAnswerWhenPublishReturns(t *testing.T) {
-	c := newFakeCluster(t)
+func testPublishedPortsAnswerWhenPublishReturns(t *testing.T, c *fakeCluster) {
 	fixed := freeHostPort(t, "tcp")
 	begin := time.Now()
 	ports := c.publish(t, "shop", to(30080, fixed, "tcp"), to(30081, 0, "tcp"), to(30080, 0, "udp"))
@@ -146,8 +170,7 @@ func containerID(t *testing.T, c *fakeCluster, project string) string {
 	return g.id
 }
 
-func TestNewTargetsKeepContainerAndConnections(t *testing.T) {
-	c := newFakeCluster(t)
+func testNewTargetsKeepContainerAndConnections(t *testing.T, c *fakeCluster) {
 	r := to(30080, 0, "tcp")
 	r.Target = 80
 	port := c.publish(t, "p", r)[0]
@@ -180,8 +203,7 @@ func TestNewTargetsKeepContainerAndConnections(t *testing.T) {
 	}
 }
 
-func TestChangedPortsAreMovedAndRandomOnesStay(t *testing.T) {
-	c := newFakeCluster(t)
+func testChangedPortsAreMovedAndRandomOnesStay(t *testing.T, c *fakeCluster) {
 	random := to(30081, 0, "tcp")
 	first := c.publish(t, "p", to(30080, freeHostPort(t, "tcp"), "tcp"), random)
 	second := c.publish(t, "p", to(30080, freeHostPort(t, "tcp"), "tcp"), random)
@@ -202,8 +224,7 @@ func TestChangedPortsAreMovedAndRandomOnesStay(t *testing.T) {
 	}
 }
 
-func TestTakenPortNamesItsHolder(t *testing.T) {
-	c := newFakeCluster(t)
+func testTakenPortNamesItsHolder(t *testing.T, c *fakeCluster) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -233,8 +254,7 @@ func TestTakenPortNamesItsHolder(t *testing.T) {
 	}
 }
 
-func TestGatewayOutlivesNodes(t *testing.T) {
-	c := newFakeCluster(t)
+func testGatewayOutlivesNodes(t *testing.T, c *fakeCluster) {
 	ports := c.publish(t, "p", to(30080, 0, "tcp"), to(30080, 0, "udp"))
 	// All are stopped and come back in another order, so that they swap addresses.
 	for _, n := range c.nodes {
@@ -267,8 +287,7 @@ func TestGatewayOutlivesNodes(t *testing.T) {
 	}
 }
 
-func TestTwoPublishersAtOnceEndWithOneGateway(t *testing.T) {
-	c := newFakeCluster(t)
+func testTwoPublishersAtOnceEndWithOneGateway(t *testing.T, c *fakeCluster) {
 	port := freeHostPort(t, "tcp")
 	var both sync.WaitGroup
 	for range 2 {
@@ -285,8 +304,7 @@ func TestTwoPublishersAtOnceEndWithOneGateway(t *testing.T) {
 	}
 }
 
-func TestGatewayOfAKilledBerthIsMadeAnew(t *testing.T) {
-	c := newFakeCluster(t)
+func testGatewayOfAKilledBerthIsMadeAnew(t *testing.T, c *fakeCluster) {
 	id, err := c.engine.CreateContainer(t.Context(), docker.RunSpec{
 		Image: fakeImage, Name: ContainerName(c.name, "p"), Network: c.name, Entrypoint: []string{"/none"},
 		Labels: map[string]string{model.LabelGateway: "p", model.LabelCluster: c.name},
@@ -308,8 +326,7 @@ func TestGatewayOfAKilledBerthIsMadeAnew(t *testing.T) {
 	}
 }
 
-func TestClusterThatIsNotThereIsAProblem(t *testing.T) {
-	c := newFakeCluster(t)
+func testClusterThatIsNotThereIsAProblem(t *testing.T, c *fakeCluster) {
 	_, err := New(c.engine).Publish(t.Context(), Spec{Project: "p", Cluster: "none-such", Routes: []Route{to(30080, 0, "tcp")}}, progress.Discard)
 	if err == nil || !strings.Contains(err.Error(), `"none-such"`) || problem.Hint(err) == "" {
 		t.Errorf("got %v", err)

@@ -59,7 +59,7 @@ const (
 	configPath = "/etc/berth/gateway.json"
 	labelSlots = "dev.berth.gateway.ports"
 	labelAgent = "dev.berth.gateway.agent"
-	attempts   = 5 // when a port that was free a moment ago is not, or another berth does the same
+	patience   = 30 * time.Second // when a port that was free a moment ago is not, or another berth does the same
 )
 
 // ContainerName is the name of a project's gateway container.
@@ -91,41 +91,53 @@ func (p *Publisher) publish(ctx context.Context, spec Spec, task *progress.Task)
 		spec.Image = cluster.image
 	}
 	refused := map[string]bool{}
-	for attempt := 1; ; attempt++ {
-		old, err := p.find(ctx, spec.Cluster, spec.Project)
-		if err != nil {
-			return nil, err
-		}
-		if old != nil && old.making && attempt < attempts {
-			if err := p.letFinish(ctx, *old, task); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		var had []slot
-		if old != nil {
-			had = old.slots
-		}
-		slots, err := assign(spec.Routes, had, func(s slot) bool { return !refused[s.listener()] && p.free(ctx, s) })
-		if err != nil {
-			return nil, err
-		}
-		err = p.bring(ctx, spec, cluster, old, slots, task)
-		if err == nil {
-			return published(spec.Routes, slots), nil
-		}
+	for until := time.Now().Add(patience); ; {
+		ports, err := p.attempt(ctx, spec, cluster, refused, task)
 		var taken *takenError
-		if errors.As(err, &taken) && attempt < attempts {
-			switch {
-			case taken.other: // another berth is at the same gateway
-				continue
-			case taken.slot != nil && taken.slot.chosen: // another program was faster
-				refused[taken.slot.listener()] = true
-				continue
-			}
+		if !errors.As(err, &taken) || time.Now().After(until) {
+			return ports, err
 		}
+		switch {
+		case taken.other: // another berth is at the same gateway
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(100 * time.Millisecond):
+			}
+		case taken.slot != nil && taken.slot.chosen: // another program was faster
+			refused[taken.slot.listener()] = true
+		default:
+			return nil, err
+		}
+	}
+}
+
+// attempt does it once. refused are host ports that turned out to be taken.
+func (p *Publisher) attempt(ctx context.Context, spec Spec, cluster clusterFacts, refused map[string]bool, task *progress.Task) ([]model.PublishedPort, error) {
+	old, err := p.find(ctx, spec.Cluster, spec.Project)
+	if err != nil {
 		return nil, err
 	}
+	if old != nil && old.making {
+		if err := p.letFinish(ctx, *old, task); err != nil {
+			return nil, err
+		}
+		if old, err = p.find(ctx, spec.Cluster, spec.Project); err != nil {
+			return nil, err
+		}
+	}
+	var had []slot
+	if old != nil {
+		had = old.slots
+	}
+	slots, err := assign(spec.Routes, had, func(s slot) bool { return !refused[s.listener()] && p.free(ctx, s) })
+	if err != nil {
+		return nil, err
+	}
+	if err := p.bring(ctx, spec, cluster, old, slots, task); err != nil {
+		return nil, err
+	}
+	return published(spec.Routes, slots), nil
 }
 
 // bring makes the gateway be as wanted: by telling the one there is, or by
@@ -147,7 +159,7 @@ func (p *Publisher) bring(ctx context.Context, spec Spec, cluster clusterFacts, 
 			return p.reconfigure(ctx, *old, newConfig(spec.Routes, slots, cluster.nodes))
 		}
 	}
-	if err := p.checkFree(ctx, slots, own); err != nil {
+	if err := p.checkFree(ctx, spec, slots, own); err != nil {
 		return err
 	}
 	if old != nil {

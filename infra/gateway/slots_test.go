@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -139,7 +140,8 @@ func TestEngineRefusalsAreRecognised(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := 0
-			if taken, ok := asTaken(fmt.Errorf("%s", tc.text), slots).(*takenError); ok {
+			var taken *takenError
+			if errors.As(asTaken(errors.New(tc.text), slots), &taken) {
 				if got = -1; !taken.other {
 					got = taken.slot.HostPort
 				}

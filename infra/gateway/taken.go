@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -22,7 +23,7 @@ type takenError struct {
 func (e *takenError) Error() string { return e.err.Error() }
 func (e *takenError) Unwrap() error { return e.err }
 
-// asTaken recognises the engine's words for a name or a port that is taken.
+// asTaken knows the engine's words for a name or a port that is taken.
 func asTaken(err error, slots []slot) error {
 	text := err.Error()
 	if strings.Contains(text, "is already in use by container") {
@@ -42,13 +43,13 @@ func asTaken(err error, slots []slot) error {
 
 // checkFree names the first fixed port that somebody else holds, before
 // anything is changed. own are the ports of the gateway to be replaced.
-func (p *Publisher) checkFree(ctx context.Context, slots, own []slot) error {
+func (p *Publisher) checkFree(ctx context.Context, spec Spec, slots, own []slot) error {
 	if !p.local {
 		return nil // the engine will tell
 	}
 	for _, s := range slots {
 		if !slices.ContainsFunc(own, func(o slot) bool { return overlap(o, s) }) && !canListen(ctx, s) {
-			return p.explain(ctx, &takenError{err: errors.New("the port is taken"), slot: &s})
+			return p.explain(ctx, spec, &takenError{err: errors.New("the port is taken"), slot: &s})
 		}
 	}
 	return nil
@@ -56,7 +57,7 @@ func (p *Publisher) checkFree(ctx context.Context, slots, own []slot) error {
 
 // explain turns a taken fixed port into a Problem that names who holds it. A
 // port that was ours to choose stays a takenError: there are others.
-func (p *Publisher) explain(ctx context.Context, err error) error {
+func (p *Publisher) explain(ctx context.Context, spec Spec, err error) error {
 	var taken *takenError
 	if !errors.As(err, &taken) || taken.slot == nil || taken.slot.chosen {
 		return err
@@ -67,6 +68,9 @@ func (p *Publisher) explain(ctx context.Context, err error) error {
 	if parseErr == nil {
 		// Not knowing the holder does not change what is wrong.
 		if holder, holderErr := p.holder(ctx, ip, s); holderErr == nil && holder != "" {
+			if strings.Contains(holder, strconv.Quote(ContainerName(spec.Cluster, spec.Project))) {
+				return &takenError{err: why, other: true} // another berth has just published it
+			}
 			why = fmt.Errorf("%s holds it", holder)
 		}
 	}

@@ -26,7 +26,7 @@ func syncFiles(id string, body io.Reader) (wire.SyncValue, error) {
 	files := wire.NewFileReader(body)
 	for {
 		f, err := files.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return done, nil
 		}
 		if err != nil {

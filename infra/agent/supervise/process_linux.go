@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -65,24 +64,22 @@ func isTerminal(f *os.File) bool {
 // container's first process ends. Processes that came from outside (kubectl
 // exec) are no descendants and live on.
 func (s *supervisor) endRest() {
-	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); {
-		children := childrenOf(os.Getpid())
-		if len(children) == 0 {
+	deadline := time.After(2 * time.Second)
+	for {
+		left := childrenOf(os.Getpid())
+		if len(left) == 0 {
 			return
 		}
-		for _, pid := range children {
+		for _, pid := range left {
+			// One that has ended is only to be reaped; its own children become ours.
 			_ = syscall.Kill(pid, syscall.SIGKILL)
-			// Its own children become ours with its end.
-			for reaped := 0; reaped != pid && time.Now().Before(deadline); {
-				var err error
-				reaped, err = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-				if err != nil && !errors.Is(err, syscall.EINTR) {
-					break
-				}
-				if reaped == 0 {
-					time.Sleep(time.Millisecond) // SIGKILL takes a moment
-				}
-			}
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+		select {
+		case <-s.children:
+		case <-time.After(time.Millisecond):
+		case <-deadline: // not even SIGKILL ends it: the kernel holds it
+			return
 		}
 	}
 }

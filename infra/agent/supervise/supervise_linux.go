@@ -59,11 +59,10 @@ func Run(ctx context.Context, opts Options) (int, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("become the reaper of orphans: %w", err)
 	}
-	s := &supervisor{opts: opts.withDefaults(), dir: dir, requests: make(chan request)}
+	s := &supervisor{opts: opts.withDefaults(), dir: dir, requests: make(chan request), children: make(chan os.Signal, 1)}
 	s.backoff = s.opts.MinBackoff
-	children := make(chan os.Signal, 1)
-	signal.Notify(children, syscall.SIGCHLD)
-	defer signal.Stop(children)
+	signal.Notify(s.children, syscall.SIGCHLD)
+	defer signal.Stop(s.children)
 	serving, stopServing := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	if s.opts.Control != nil {
@@ -71,7 +70,7 @@ func Run(ctx context.Context, opts Options) (int, error) {
 	}
 	defer server.Wait()
 	defer stopServing()
-	return s.loop(ctx, children), nil
+	return s.loop(ctx), nil
 }
 
 // supervisor is the state of the program. Only loop and what it calls touch it.
@@ -79,6 +78,7 @@ type supervisor struct {
 	opts     Options
 	dir      string // by name: the directory itself may be replaced by a sync
 	requests chan request
+	children chan os.Signal // SIGCHLD
 
 	pid      int // 0: not running
 	started  time.Time
@@ -93,7 +93,7 @@ type supervisor struct {
 	finished bool
 }
 
-func (s *supervisor) loop(ctx context.Context, children <-chan os.Signal) int {
+func (s *supervisor) loop(ctx context.Context) int {
 	if s.opts.Hold > 0 {
 		s.startAt = time.After(s.opts.Hold)
 	} else {
@@ -107,7 +107,7 @@ func (s *supervisor) loop(ctx context.Context, children <-chan os.Signal) int {
 			return s.status
 		case sig := <-s.opts.Signals:
 			s.pass(sig.(syscall.Signal))
-		case <-children:
+		case <-s.children:
 			s.reap()
 		case r := <-s.requests:
 			s.answer(r)

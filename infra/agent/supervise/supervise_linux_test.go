@@ -38,9 +38,8 @@ func TestMain(m *testing.M) {
 	if raw == "" {
 		os.Exit(m.Run())
 	}
-	os.Unsetenv(asSupervisor)
 	var o testOptions
-	err := errors.Join(json.Unmarshal([]byte(raw), &o),
+	err := errors.Join(os.Unsetenv(asSupervisor), json.Unmarshal([]byte(raw), &o),
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount("proc", "/proc", "proc", 0, ""))
 	signals := make(chan os.Signal, 64)

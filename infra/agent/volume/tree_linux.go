@@ -65,7 +65,7 @@ func (c *copier) entry(src, dst string) error {
 		return c.dir(src, dst, false)
 	}
 	stat := info.Sys().(*syscall.Stat_t)
-	id := inode{uint64(stat.Dev), stat.Ino}
+	id := inode{stat.Dev, stat.Ino}
 	if first, ok := c.links[id]; ok {
 		c.result.Entries++
 		return os.Link(first, dst)

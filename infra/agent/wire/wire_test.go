@@ -336,7 +336,7 @@ func TestFilesComeThroughTheStream(t *testing.T) {
 			}
 		}
 	}
-	if _, err := r.Next(); err != io.EOF {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 	if err := WriteFile(io.Discard, File{Kind: FileContent, Target: "/x", Size: 10}, strings.NewReader("short")); err == nil {
