@@ -174,6 +174,8 @@ func (f *logFollower) pass(lines *bufio.Reader) (int, error) {
 		}
 		at, text := splitTime(strings.TrimSuffix(line, "\n"))
 		switch {
+		case at.IsZero():
+			continue // the kubelet's own words: the container is gone
 		case !f.options.Until.IsZero() && at.After(f.options.Until):
 			return passed, nil
 		case at.Before(from):

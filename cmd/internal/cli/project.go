@@ -15,8 +15,13 @@ import (
 // environment name. Services that the user named are enabled whatever their
 // profiles say.
 func (app *App) readProject(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
+	return composefile.Read(ctx, app.composeOptions(services))
+}
+
+// composeOptions say which project the root flags and the environment name.
+func (app *App) composeOptions(services []string) composefile.Options {
 	g := &app.global
-	return composefile.Read(ctx, composefile.Options{
+	return composefile.Options{
 		Dir:              app.Dir,
 		ProjectDirectory: g.projectDir,
 		Files:            g.files,
@@ -26,7 +31,7 @@ func (app *App) readProject(ctx context.Context, services []string) (translate.I
 		Env:              app.Env,
 		Stdin:            app.In,
 		Services:         services,
-	})
+	}
 }
 
 // project reads the compose project and passes on what the reader warns of.

@@ -134,7 +134,7 @@ func verbs(app *App) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupProject: append([]*cobra.Command{newUpCommand(app), newDevCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
 		groupImages:  {newBuildCommand(app), newPullCommand(app), newPushCommand(app), newImagesCommand(app), newLoadCommand(app)},
-		groupConvert: {},
+		groupConvert: {newTranslateCommand(app), newExplainCommand(app), newConfigCommand(app)},
 		groupCluster: {newClusterCommand(app), newDoctorCommand(app), newOfflineCommand(app)},
 	}
 }

@@ -101,6 +101,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 			gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
 			namespace: s.deploy.Namespace(), cluster: s.info.Name,
 		},
+		Syncer: newSyncer(s),
 		Sink:   app.sink(),
 		Events: opts.events,
 	}, nil

@@ -25,6 +25,9 @@ func EventLine(color bool, e devloop.Event, width int) string {
 	case devloop.EventChange:
 		return line(cyan, "▸", paint(color, bold, e.Action), e.Cause, paint(color, faint, parenthesis(e.Why)))
 	case devloop.EventServing:
+		if e.Service == "" {
+			return "" // the whole project: its addresses are printed
+		}
 		return line(green, "✔", paint(color, faint, e.Waterfall()))
 	case devloop.EventFailed:
 		return line(red, "✘", e.Action, indentRest(e.Error.Error()))

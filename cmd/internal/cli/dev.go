@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+)
+
+type devOptions struct {
+	upOptions
+	noLogs bool
+	once   bool
+}
+
+func newDevCommand(app *App) *cobra.Command {
+	var opts devOptions
+	cmd := &cobra.Command{
+		Use:     "dev [SERVICE...]",
+		Aliases: []string{"watch"},
+		Short:   "Start the services, then rebuild and restart them as you save",
+		Long: `Do what up does, then watch: the files of develop.watch rules, the build contexts
+of services without such rules, and the compose file itself. Every change is
+brought to all replicas; the logs of all services follow. On a terminal the keys
+r (rebuild), s (restart), l (whose logs), o (open) and q (quit) work.`,
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			up, err := opts.complete(args)
+			if err != nil {
+				return err
+			}
+			return app.dev(cmd.Context(), args, up, opts)
+		},
+	}
+	opts.register(cmd)
+	cmd.Flags().BoolVar(&opts.noLogs, "no-logs", false, "do not follow the logs of the services")
+	cmd.Flags().BoolVar(&opts.once, "once", false, "end when everything serves")
+	addFormatFlag(cmd, &opts.format)
+	return cmd
+}
+
+// dev runs the loop until the user ends it.
+func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions, opts devOptions) error {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	view := app.newDevView(opts.format)
+	defer view.close()
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.event})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	view.name(s.input.Project.ServiceNames())
+	commands := make(chan devloop.Command)
+	var logs sync.WaitGroup
+	defer logs.Wait()
+	first := true
+	err = s.engine.Dev(ctx, devloop.DevOptions{
+		Up: up, Once: opts.once, Commands: commands,
+		OnUp: func(r devloop.UpResult) {
+			view.serving(r)
+			if !first || opts.once {
+				return
+			}
+			first = false
+			view.readKeys(ctx, commands, quit)
+			if !opts.noLogs {
+				logs.Go(func() { view.followLogs(ctx, s) })
+			}
+		},
+	})
+	quit()
+	if errors.Is(err, context.Canceled) && view.quit.Load() {
+		return nil // the user pressed q
+	}
+	return err
+}
+
+// event shows one event of the loop.
+func (v *devView) event(e devloop.Event) {
+	if v.events != nil {
+		_ = v.events.Encode(e) // standard output is gone when this fails, and so is its reader
+		return
+	}
+	if line := ui.EventLine(v.console.Color(), e, v.width); line != "" {
+		v.console.Line(line)
+	}
+	v.note(e)
+}
+
+// followLogs passes on the logs of all services, those of new pods included.
+func (v *devView) followLogs(ctx context.Context, s *session) {
+	err := s.kube.Tail(ctx, s.deploy.Namespace(), kube.TailOptions{
+		LogOptions: kube.LogOptions{Follow: true, Tail: 10},
+		Selector:   model.LabelProject + "=" + s.input.Project.Name,
+		Want:       func(*corev1.Pod, string) bool { return true },
+	}, func(pod *corev1.Pod, line kube.LogLine) {
+		v.log(pod.Labels[model.LabelService], line.Text)
+	})
+	if err != nil && ctx.Err() == nil {
+		v.console.Line("logs: " + err.Error())
+	}
+}
+
+// log shows one line of a service's log.
+func (v *devView) log(service, text string) {
+	if v.events != nil {
+		_ = v.events.Encode(map[string]string{"event": "log", "service": service, "line": text})
+		return
+	}
+	if only := v.filter(); only != "" && only != service {
+		return
+	}
+	v.console.Line(ui.Prefix(v.console.Color(), service, v.width) + strings.TrimRight(text, "\r"))
+}
+
+// lockedEncoder writes one JSON value a line, from several goroutines.
+type lockedEncoder struct {
+	mu sync.Mutex
+	*json.Encoder
+}
+
+func newLockedEncoder(w io.Writer) *lockedEncoder { return &lockedEncoder{Encoder: json.NewEncoder(w)} }
+
+func (e *lockedEncoder) Encode(v any) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.Encoder.Encode(v)
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/term"
+
+	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/devloop"
+)
+
+// A devView is what the user of `berth dev` sees and presses.
+type devView struct {
+	app     *App
+	console *ui.Console
+	events  *lockedEncoder // --format json: events and logs as JSON lines
+	width   int            // of service names
+	quit    atomic.Bool    // the user pressed q
+	restore func()         // gives the terminal back as it was
+
+	mu       sync.Mutex
+	services []string
+	only     string // whose logs are shown; "" for all
+	urls     []string
+	failed   map[string]string // what is wrong, by service
+}
+
+func (app *App) newDevView(format string) *devView {
+	terminal := isTerminal(app.Err) && app.global.progress != "plain" && app.global.progress != "json"
+	renderer := ui.New(app.global.progress, app.Err, isTerminal(app.Err), app.color())
+	v := &devView{
+		app:     app,
+		console: ui.NewConsole(app.Err, renderer, terminal, app.color()),
+		failed:  map[string]string{},
+		restore: func() {},
+	}
+	app.renderer = v.console // whatever else reports progress does it there
+	if format == "json" {
+		v.events = newLockedEncoder(app.Out)
+	}
+	return v
+}
+
+func (v *devView) close() {
+	v.app.settle()
+	v.restore()
+}
+
+// name tells the view which services there are.
+func (v *devView) name(services []string) {
+	v.services = services
+	for _, name := range services {
+		v.width = max(v.width, len(name))
+	}
+}
+
+// serving is called when the whole project is up.
+func (v *devView) serving(r devloop.UpResult) {
+	v.console.Serve()
+	for _, address := range addresses(r) {
+		v.console.Line(address)
+	}
+	v.mu.Lock()
+	v.urls = r.URLs
+	v.mu.Unlock()
+	v.showStatus()
+}
+
+// note remembers what failed, until it is cured, for the status line.
+func (v *devView) note(e devloop.Event) {
+	v.mu.Lock()
+	switch e.Kind {
+	case devloop.EventFailed:
+		v.failed[e.Service] = firstLine(e.Error.Error())
+	case devloop.EventServing:
+		delete(v.failed, e.Service)
+	}
+	v.mu.Unlock()
+	v.showStatus()
+}
+
+func (v *devView) showStatus() {
+	v.mu.Lock()
+	var parts []string
+	for service, why := range v.failed {
+		parts = append(parts, "✘ "+service+": "+why)
+	}
+	slices.Sort(parts)
+	if len(parts) == 0 {
+		parts = append(parts, "● watching")
+	}
+	if v.only != "" {
+		parts = append(parts, "logs: "+v.only)
+	}
+	v.mu.Unlock()
+	v.console.Status(strings.Join(append(parts, "r rebuild · s restart · l logs · o open · q quit"), "   "))
+}
+
+// filter is the service whose logs are shown, "" for all.
+func (v *devView) filter() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.only
+}
+
+// readKeys turns keys into commands for the loop until ctx ends. Without a
+// terminal there are none.
+func (v *devView) readKeys(ctx context.Context, commands chan<- devloop.Command, quit func()) {
+	in, ok := v.app.In.(*os.File)
+	if !ok || !isTerminal(v.app.In) || !isTerminal(v.app.Err) || v.events != nil {
+		return
+	}
+	state, err := term.MakeRaw(int(in.Fd()))
+	if err != nil {
+		v.console.Line("keys do not work: " + err.Error())
+		return
+	}
+	v.restore = sync.OnceFunc(func() { _ = term.Restore(int(in.Fd()), state) })
+	go func() { // ends with the process: a read of a terminal cannot be interrupted
+		keys := bufio.NewReader(in)
+		for {
+			key, err := keys.ReadByte()
+			if err != nil || ctx.Err() != nil {
+				return
+			}
+			v.press(ctx, key, commands, quit)
+		}
+	}()
+}
+
+// press does what a key asks for.
+func (v *devView) press(ctx context.Context, key byte, commands chan<- devloop.Command, quit func()) {
+	send := func(verb devloop.CommandVerb) {
+		select {
+		case commands <- devloop.Command{Verb: verb, Service: v.filter()}:
+		case <-ctx.Done():
+		}
+	}
+	switch key {
+	case 'q', 3, 4: // Ctrl-C and Ctrl-D: raw mode sends no signal
+		v.quit.Store(true)
+		quit()
+	case 'r':
+		send(devloop.CommandRebuild)
+	case 's':
+		send(devloop.CommandRestart)
+	case 'l':
+		v.nextFilter()
+		v.showStatus()
+	case 'o':
+		v.open(ctx)
+	}
+}
+
+// nextFilter shows the logs of the next service alone, after the last those of
+// all again.
+func (v *devView) nextFilter() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	i := slices.Index(v.services, v.only) + 1 // "" is not among them: 0
+	if i == len(v.services) {
+		v.only = ""
+		return
+	}
+	v.only = v.services[i]
+}
+
+// open opens the project's first URL in the browser.
+func (v *devView) open(ctx context.Context) {
+	v.mu.Lock()
+	urls := v.urls
+	v.mu.Unlock()
+	if len(urls) == 0 {
+		v.console.Line("no service answers HTTP through the ingress")
+		return
+	}
+	command := map[string][]string{"darwin": {"open"}, "windows": {"rundll32", "url.dll,FileProtocolHandler"}}[runtime.GOOS]
+	if command == nil {
+		command = []string{"xdg-open"}
+	}
+	if err := exec.CommandContext(ctx, command[0], append(command[1:], urls[0])...).Start(); err != nil {
+		v.console.Line(urls[0] + " (" + err.Error() + ")")
+	}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

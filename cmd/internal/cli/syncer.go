@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/agent"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// syncer acts inside running containers: through the agent of their node, and
+// for commands through the API server.
+type syncer struct {
+	agents    map[string]*agent.Node // by node
+	kube      *kube.Client
+	namespace string
+}
+
+func newSyncer(s *session) *syncer {
+	out := &syncer{agents: map[string]*agent.Node{}, kube: s.kube, namespace: s.deploy.Namespace()}
+	for _, a := range s.agents {
+		out.agents[a.Name()] = a
+	}
+	return out
+}
+
+// Sync carries out file operations in a pod's container.
+func (s *syncer) Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error {
+	a, err := s.agentOf(pod)
+	if err != nil {
+		return err
+	}
+	return a.Sync(ctx, pod.ContainerID, files)
+}
+
+// Restart starts the container's program again in place.
+func (s *syncer) Restart(ctx context.Context, pod model.PodState) error {
+	a, err := s.agentOf(pod)
+	if err != nil {
+		return err
+	}
+	_, err = a.Restart(ctx, pod.ContainerID)
+	if errors.Is(err, agent.ErrNoSupervisor) {
+		return devloop.ErrNoSupervisor
+	}
+	return err
+}
+
+// Exec runs a command in the container.
+func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error {
+	if spec.User != "" || spec.Privileged {
+		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
+			errors.New("Kubernetes runs commands only as the container's own user"), "leave out user and privileged of the rule's exec")
+	}
+	command, err := execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command)
+	if err != nil {
+		return err
+	}
+	lines := &lineSplitter{emit: output}
+	err = s.kube.Exec(ctx, s.namespace, pod.Name, kube.ExecOptions{
+		Container: pod.Container, Command: command, Stdout: lines, Stderr: lines,
+	})
+	lines.flush()
+	return err
+}
+
+func (s *syncer) agentOf(pod model.PodState) (*agent.Node, error) {
+	a, found := s.agents[pod.Node]
+	if !found {
+		return nil, fmt.Errorf("pod %q runs on node %q, which was not there when berth started", pod.Name, pod.Node)
+	}
+	return a, nil
+}
+
+// lineSplitter passes on what is written to it line by line. client-go writes
+// standard output and standard error from one goroutine each.
+type lineSplitter struct {
+	emit func(string)
+
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lineSplitter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Write(p)
+	for {
+		line, rest, found := bytes.Cut(l.buf.Bytes(), []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		l.emit(strings.TrimRight(string(line), "\r"))
+		l.buf = *bytes.NewBuffer(bytes.Clone(rest))
+	}
+}
+
+// flush passes on a last line without its end.
+func (l *lineSplitter) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buf.Len() > 0 {
+		l.emit(l.buf.String())
+		l.buf.Reset()
+	}
+}
