@@ -156,6 +156,8 @@ func TestServiceVerbsOnCluster(t *testing.T) {
 	b.deploy(t, "hello")
 	t.Run("ps", b.testPs)
 	t.Run("exec", b.testExec)
+	t.Run("run", b.testRun)
+	t.Run("top", b.testTop)
 	t.Run("logs", b.testLogs)
 	t.Run("logs -f outlives its pods, kill", b.testFollowAndKill)
 	t.Run("kill -s HUP", b.testSignal)
@@ -199,6 +201,40 @@ func (b *bench) testExec(t *testing.T) {
 	pods := b.pods(t)
 	if out, _, _ := b.berth(t, "exec", "--index", "2", "web", "cat", "/etc/hostname"); strings.TrimSpace(out) != pods[1] {
 		t.Errorf("second pod is %q of %v", out, pods)
+	}
+}
+
+func (b *bench) testRun(t *testing.T) {
+	out, errOut, status := b.berth(t, "run", "-e", "WHO=me", "-w", "/etc", "--entrypoint", "sh", "web", "-c", "echo $WHO in $PWD; exit 5")
+	if out != "me in /etc\n" || status != 5 {
+		t.Errorf("%q, %q, %d", out, errOut, status)
+	}
+	var echoed safeBuffer
+	s := Streams{In: strings.NewReader("first\nlast\n"), Out: &echoed, Err: io.Discard, Env: os.Environ(), Dir: b.dir}
+	if status := Main(t.Context(), s, []string{"--cluster", b.cluster, "run", "-T", "--entrypoint", "cat", "web"}); status != 0 || echoed.String() != "first\nlast\n" {
+		t.Errorf("%q, %d", echoed.String(), status)
+	}
+	if _, errOut, status := b.berth(t, "run", "--entrypoint", "/no/such", "web"); status != 1 || !strings.Contains(errOut, "/no/such") {
+		t.Errorf("%q, %d", errOut, status)
+	}
+	pods, err := kube.List[corev1.Pod](t.Context(), b.kube, b.Namespace(), apply.LabelOneOff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods {
+		if pod.DeletionTimestamp == nil {
+			t.Errorf("pod %s is left", pod.Name)
+		}
+	}
+	if got := len(b.pods(t)); got != 2 {
+		t.Errorf("ps counts %d pods", got)
+	}
+}
+
+func (b *bench) testTop(t *testing.T) {
+	out, errOut, status := b.berth(t, "top", "web")
+	if status != 0 || strings.Count(out, "web (web-") != 2 || strings.Count(out, "sleep") < 2 {
+		t.Errorf("%d\n%s%s", status, out, errOut)
 	}
 }
 

@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+type runOptions struct {
+	detach      bool
+	noTTY       bool
+	interactive bool
+	noDeps      bool
+	build       bool
+	env         []string
+	entrypoint  string
+	name        string
+	user        string
+	workdir     string
+}
+
+func newRunCommand(app *App) *cobra.Command {
+	var opts runOptions
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS] SERVICE [COMMAND] [ARG...]",
+		Short: "Run a one-off command in a new pod of a service",
+		Long: `Run a command in a pod of its own, made like those of the service, with its
+volumes and networks but without its ports. The command's exit status is berth's,
+and the pod is removed when it has ended. A service that is not in the cluster is
+built and loaded first, and what it depends on is started.`,
+		Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveDefault
+			}
+			return app.completeServices(cmd, args, toComplete)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o, err := opts.oneOff(args[0], args[1:], app.Getenv)
+			if err != nil {
+				return err
+			}
+			return app.run(cmd.Context(), o, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows SERVICE belongs to the command
+	flags.BoolVarP(&opts.detach, "detach", "d", false, "print the pod's name and leave it running")
+	flags.BoolVarP(&opts.noTTY, "no-TTY", "T", false, "use no terminal")
+	flags.BoolVarP(&opts.interactive, "interactive", "i", true, "pass standard input on")
+	flags.BoolVar(&opts.noDeps, "no-deps", false, "do not start what the service depends on")
+	flags.BoolVar(&opts.build, "build", false, "bring the service up to date first, image included")
+	flags.StringArrayVarP(&opts.env, "env", "e", nil, "set a variable: `KEY=VALUE`, or KEY for the one of this shell")
+	flags.StringVar(&opts.entrypoint, "entrypoint", "", "`program` to run instead of the image's entrypoint")
+	flags.StringVar(&opts.name, "name", "", "`name` of the pod")
+	flags.StringVarP(&opts.user, "user", "u", "", "user `id`, or user:group, as numbers")
+	flags.StringVarP(&opts.workdir, "workdir", "w", "", "`directory` to run the command in")
+	flags.Bool("rm", true, "remove the pod when the command has ended; always so")
+	return cmd
+}
+
+// oneOff reads the options' values.
+func (o runOptions) oneOff(service string, command []string, getenv func(string) string) (apply.OneOff, error) {
+	one := apply.OneOff{Service: service, Name: o.name, WorkingDir: o.workdir, Stdin: o.interactive && !o.detach, Env: map[string]string{}}
+	if len(command) > 0 {
+		one.Command = command
+	}
+	if o.entrypoint != "" {
+		one.Entrypoint = strings.Fields(o.entrypoint)
+	}
+	for _, e := range o.env {
+		key, value, ok := strings.Cut(e, "=")
+		if !ok {
+			value = getenv(key)
+		}
+		if key == "" {
+			return one, problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
+		}
+		one.Env[key] = value
+	}
+	if o.user != "" {
+		user, group, grouped := strings.Cut(o.user, ":")
+		uid, err := strconv.ParseInt(user, 10, 64)
+		if err != nil {
+			return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("Kubernetes knows users by number alone"), "give the number: berth run "+service+" id")
+		}
+		one.User = &uid
+		if grouped {
+			gid, err := strconv.ParseInt(group, 10, 64)
+			if err != nil {
+				return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("Kubernetes knows groups by number alone"), "")
+			}
+			one.Group = &gid
+		}
+	}
+	return one, nil
+}
+
+// removeFor is how long removing the pod may take after Ctrl-C.
+const removeFor = 10 * time.Second
+
+// run runs the command from its pod's start to its end.
+func (app *App) run(ctx context.Context, o apply.OneOff, opts runOptions) (err error) {
+	r, err := app.runnable(ctx, o.Service, opts)
+	if err != nil {
+		return err
+	}
+	in, isFile := app.In.(*os.File)
+	o.TTY = !opts.noTTY && o.Stdin && isFile && isTerminal(app.In) && isTerminal(app.Out)
+	pod, err := r.OneOff(ctx, o)
+	if err != nil {
+		return err
+	}
+	if opts.detach {
+		app.settle()
+		_, err := fmt.Fprintln(app.Out, pod.Name)
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeFor)
+		defer cancel()
+		if e := r.Remove(ctx, pod); e != nil {
+			err = errors.Join(err, e)
+		}
+	}()
+	if err := r.AwaitRun(ctx, pod, app.sink()); err != nil {
+		return err
+	}
+	app.settle()
+	if o.TTY {
+		err = app.attachTerminal(ctx, r, pod, in)
+	} else {
+		err = app.attachStreams(ctx, r, pod, o.Stdin)
+	}
+	if err != nil {
+		return err
+	}
+	code, err := r.AwaitEnd(ctx, pod)
+	if err == nil && code != 0 {
+		return exitError{code}
+	}
+	return err
+}
+
+// runnable makes sure that the cluster has the service, if need be without a
+// pod of it.
+func (app *App) runnable(ctx context.Context, service string, opts runOptions) (*running, error) {
+	r, err := app.running(ctx, []string{service})
+	if err == nil && r.state(service) != nil && !opts.build {
+		return r, nil
+	}
+	s, err := app.newSession(ctx, []string{service}, sessionOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	up := devloop.UpOptions{Services: []string{service}, NoDeps: opts.noDeps, Build: opts.build}
+	if r == nil || r.state(service) == nil {
+		up.Scale = map[string]int{service: 0}
+	}
+	if _, err := s.engine.Up(ctx, up); err != nil {
+		return nil, err
+	}
+	return app.running(ctx, []string{service})
+}
+
+// attachStreams passes standard input on and everything that the container
+// writes, from its first line, which an attachment alone would miss.
+func (app *App) attachStreams(ctx context.Context, r *running, pod apply.Pod, stdin bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	fed := make(chan error, 1)
+	if stdin {
+		go func() {
+			fed <- r.kube.Attach(ctx, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Stdin: app.In})
+		}()
+	} else {
+		fed <- nil
+	}
+	err := r.kube.Logs(ctx, r.Namespace(), pod.Name, kube.LogOptions{Container: pod.Container, Follow: true, Tail: -1}, func(l kube.LogLine) {
+		fmt.Fprintln(app.Out, l.Text)
+	})
+	cancel()
+	<-fed // how it ended says nothing: the container may end before its input
+	return err
+}
+
+// countingWriter counts what passes through it.
+type countingWriter struct {
+	io.Writer
+	n int
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.n += n
+	return n, err
+}
+
+// attachTerminal connects the terminal. A command that was quicker than the
+// connection has its output printed from the log.
+func (app *App) attachTerminal(ctx context.Context, r *running, pod apply.Pod, in *os.File) error {
+	sizes, restore, err := rawTerminal(ctx, in, app.Out)
+	if err != nil {
+		return err
+	}
+	out := &countingWriter{Writer: app.Out}
+	attached := r.kube.Attach(ctx, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Stdin: app.In, Stdout: out, TTY: true, Sizes: sizes})
+	restore()
+	if out.n > 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if _, err := r.AwaitEnd(ctx, pod); err != nil {
+		return errors.Join(attached, err)
+	}
+	return r.kube.Logs(ctx, r.Namespace(), pod.Name, kube.LogOptions{Container: pod.Container, Tail: -1}, func(l kube.LogLine) {
+		fmt.Fprintln(app.Out, l.Text)
+	})
+}

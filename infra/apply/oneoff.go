@@ -1,0 +1,183 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// labelRunOf is on pods of OneOff: the service they were made from. They do
+// not carry the service's own label, so that no request for it reaches them.
+const labelRunOf = "berth.dev/run-of"
+
+// aliasLabel begins the labels by which a pod answers to a name that several
+// services share.
+const aliasLabel = "alias.berth.dev/"
+
+// OneOff is a command to run in a pod of its own, made like those of a
+// service.
+type OneOff struct {
+	Service    string
+	Name       string   // of the pod; "" for a generated one
+	Command    []string // replaces the service's command; nil keeps it
+	Entrypoint []string // replaces the service's entrypoint; nil keeps it
+	Env        map[string]string
+	WorkingDir string
+	User       *int64
+	Group      *int64
+	TTY, Stdin bool
+}
+
+// Pod is a pod and its container.
+type Pod struct{ Name, Container string }
+
+// OneOff starts the command and returns its pod. The pod stays until Remove,
+// or until the project is deleted.
+func (p *Project) OneOff(ctx context.Context, o OneOff) (Pod, error) {
+	workloads, err := p.workloads(ctx, o.Service)
+	if err != nil {
+		return Pod{}, err
+	}
+	template, err := templateOf(workloads[0])
+	if err != nil {
+		return Pod{}, err
+	}
+	pod := oneOffPod(template, o)
+	pod.Namespace = p.namespace
+	m, err := p.client.Manifest(ctx, pod)
+	if err != nil {
+		return Pod{}, err
+	}
+	live, err := p.client.Create(ctx, m)
+	if err != nil {
+		return Pod{}, problem.New(fmt.Sprintf("run service %q", o.Service), err, "")
+	}
+	return Pod{live.GetName(), pod.Spec.Containers[0].Name}, nil
+}
+
+// templateOf is the pod template of a workload of any kind.
+func templateOf(w *unstructured.Unstructured) (*corev1.PodTemplateSpec, error) {
+	path := []string{"spec", "template"}
+	if w.GetKind() == "CronJob" {
+		path = []string{"spec", "jobTemplate", "spec", "template"}
+	}
+	raw, _, err := unstructured.NestedMap(w.Object, path...)
+	if err != nil {
+		return nil, err
+	}
+	template := &corev1.PodTemplateSpec{}
+	return template, runtime.DefaultUnstructuredConverter.FromUnstructured(raw, template)
+}
+
+// oneOffPod makes the pod: the service's, with the command, one container,
+// and nothing by which others would find it.
+func oneOffPod(template *corev1.PodTemplateSpec, o OneOff) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: map[string]string{}, Annotations: template.Annotations}, Spec: template.Spec}
+	if o.Name == "" {
+		pod.GenerateName = o.Service + "-run-"
+		pod.GenerateName = strings.ToLower(strings.ReplaceAll(pod.GenerateName, "_", "-"))
+	}
+	for key, value := range template.Labels {
+		if key != model.LabelService && !strings.HasPrefix(key, aliasLabel) && !slices.Contains(jobLabels(), key) {
+			pod.Labels[key] = value
+		}
+	}
+	pod.Labels[LabelOneOff], pod.Labels[labelRunOf] = "True", o.Service
+	own := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+	c := pod.Spec.Containers[ownContainer(own, o.Service)]
+	pod.Spec.Containers = []corev1.Container{c}
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	pod.Spec.Hostname, pod.Spec.Subdomain = "", ""
+	applyOneOff(&pod.Spec.Containers[0], o)
+	return pod
+}
+
+func applyOneOff(c *corev1.Container, o OneOff) {
+	c.Ports, c.ReadinessProbe, c.StartupProbe, c.LivenessProbe, c.Lifecycle = nil, nil, nil, nil, nil
+	c.TTY, c.Stdin, c.StdinOnce = o.TTY, o.Stdin, o.Stdin
+	if o.Entrypoint != nil {
+		c.Command, c.Args = o.Entrypoint, nil
+	}
+	if o.Command != nil {
+		c.Args = o.Command
+	}
+	if o.WorkingDir != "" {
+		c.WorkingDir = o.WorkingDir
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Env)) {
+		c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == key })
+		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: strings.ReplaceAll(o.Env[key], "$(", "$$(")})
+	}
+	if o.User != nil {
+		if c.SecurityContext == nil {
+			c.SecurityContext = &corev1.SecurityContext{}
+		}
+		c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup = o.User, o.Group
+	}
+}
+
+// AwaitRun returns when the container of a pod runs or has run, or fails with
+// the reason why it cannot.
+func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) error {
+	task := progress.Start(sink, "run "+pod.Name, "starting")
+	seen := map[string]time.Time{}
+	err := until(ctx, func() (bool, error) {
+		live, err := kube.Get[corev1.Pod](ctx, p.client, p.namespace, pod.Name)
+		if err != nil {
+			return false, err
+		}
+		if podStarted(live) || live.Status.Phase == corev1.PodSucceeded || live.Status.Phase == corev1.PodFailed {
+			return true, nil
+		}
+		task.Update(startingText(live))
+		if t := podTrouble(live, pod.Container); t != nil {
+			task.Update(firstLine(t.text))
+			if bad := ripe([]trouble{*t}, seen, time.Now()); bad != nil {
+				return false, problem.New("run pod "+pod.Name, &Failure{Pod: pod.Name, Container: bad.container, Reason: bad.text, ExitCode: bad.exit}, bad.hint)
+			}
+		}
+		return false, nil
+	})
+	return task.End(err, "running")
+}
+
+// AwaitEnd returns the exit status of a pod's container once it has ended.
+func (p *Project) AwaitEnd(ctx context.Context, pod Pod) (int, error) {
+	code := 0
+	err := until(ctx, func() (bool, error) {
+		live, err := kube.Get[corev1.Pod](ctx, p.client, p.namespace, pod.Name)
+		if err != nil {
+			return false, err
+		}
+		for _, c := range live.Status.ContainerStatuses {
+			if c.Name == pod.Container && c.State.Terminated != nil {
+				code = int(c.State.Terminated.ExitCode)
+				return true, nil
+			}
+		}
+		if live.Status.Phase == corev1.PodFailed {
+			return false, problem.New("run pod "+pod.Name, fmt.Errorf("%s %s", live.Status.Reason, live.Status.Message), "")
+		}
+		return false, nil
+	})
+	return code, err
+}
+
+// Remove deletes a pod at once.
+func (p *Project) Remove(ctx context.Context, pod Pod) error {
+	var now int64
+	return p.client.Delete(ctx, model.ObjectKey{Kind: "Pod", Namespace: p.namespace, Name: pod.Name}, kube.DeleteOptions{Grace: &now})
+}
