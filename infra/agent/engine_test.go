@@ -32,7 +32,7 @@ func bareNode(t *testing.T, engine *docker.Client) (name string, app []byte) {
 		t.Fatal(err)
 	}
 	name = fmt.Sprintf("berth-agent-test-%d", time.Now().UnixNano())
-	id, err := engine.CreateContainer(t.Context(), docker.RunSpec{Image: image, Name: name, Entrypoint: []string{"/app"}})
+	id, err := engine.CreateContainer(t.Context(), docker.RunSpec{Image: image, Name: name, Network: "none", Entrypoint: []string{"/app"}})
 	if err != nil {
 		t.Fatal(err)
 	}
