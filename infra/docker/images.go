@@ -131,7 +131,7 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 // what they hold.
 func (c *Client) SaveImages(ctx context.Context, refs []string, platform string) (io.ReadCloser, error) {
 	var opts []client.ImageSaveOption
-	if platform != "" && versionAtLeast(c.APIVersion(), 1, 48) {
+	if platform != "" && c.APIAtLeast(1, 48) {
 		opts = append(opts, client.ImageSaveWithPlatforms(ociPlatform(platform)))
 	}
 	r, err := c.api.ImageSave(ctx, refs, opts...)
@@ -146,10 +146,11 @@ func ociPlatform(platform string) ocispec.Platform {
 	return ocispec.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
 }
 
-// versionAtLeast compares an API version ("1.44") with major.minor.
-func versionAtLeast(version string, major, minor int) bool {
+// APIAtLeast reports whether the version both sides agreed on is major.minor
+// or newer.
+func (c *Client) APIAtLeast(major, minor int) bool {
 	var gotMajor, gotMinor int
-	if _, err := fmt.Sscanf(version, "%d.%d", &gotMajor, &gotMinor); err != nil {
+	if _, err := fmt.Sscanf(c.APIVersion(), "%d.%d", &gotMajor, &gotMinor); err != nil {
 		return false
 	}
 	return gotMajor > major || gotMajor == major && gotMinor >= minor

@@ -98,6 +98,10 @@ func (i *Images) tagged(ctx context.Context, name, id string) (model.ImageFacts,
 
 // buildWith builds with BuildKit and returns the image's ID.
 func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker *bkclient.WorkerInfo, spec model.BuildSpec, task *progress.Task) (string, error) {
+	if len(spec.AdditionalContexts) > 0 && !i.engine.APIAtLeast(1, 42) {
+		return "", problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
+			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
+	}
 	opt, err := solveOpt(spec, worker.Labels)
 	if err != nil {
 		return "", err
@@ -115,7 +119,7 @@ func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker 
 		useBuiltinSyntax(opt.FrontendAttrs)
 	}
 	response, s, err := solve(ctx, client, opt, task)
-	if err != nil && !builtin && lacksFrontend(err) {
+	if err != nil && !builtin && lacksFrontend(s, err) {
 		task.Log("the image that `# syntax=` names cannot be had: using BuildKit's own Dockerfile frontend")
 		i.mu.Lock()
 		i.builtinSyntax = true
@@ -162,9 +166,8 @@ func useBuiltinSyntax(attrs map[string]string) { attrs["cmdline"] = frontend }
 
 // lacksFrontend reports whether a solve failed for want of the image that a
 // `# syntax=` line names.
-func lacksFrontend(err error) bool {
-	base := missingBase(err)
-	return strings.HasPrefix(base, "docker/dockerfile") || strings.HasPrefix(base, "docker/dockerfile-upstream")
+func lacksFrontend(s *steps, err error) bool {
+	return strings.HasPrefix(missingBase(s, err), "docker/dockerfile") // docker/dockerfile-upstream too
 }
 
 // exporters says where the result goes: into the engine's image store and,

@@ -81,6 +81,7 @@ func TestBuildHonoursTheBuildSection(t *testing.T) {
 	engine, images, project := onEngine(t)
 	tests := []struct {
 		name  string
+		api   int // the API's minor version from which engines can do it
 		files map[string]string
 		spec  func(dir string) model.BuildSpec
 		want  map[string]string // files of the image; "" for one that must not be there
@@ -124,7 +125,7 @@ func TestBuildHonoursTheBuildSection(t *testing.T) {
 			want: map[string]string{"/b": "inline", "/a": ""},
 		},
 		{
-			name: "additional contexts",
+			name: "additional contexts", api: 42,
 			files: map[string]string{
 				"main/Dockerfile": "FROM scratch\nCOPY --from=extra data /data\nCOPY here /here\n",
 				"main/here":       "h", "other/data": "d",
@@ -135,7 +136,7 @@ func TestBuildHonoursTheBuildSection(t *testing.T) {
 			want: map[string]string{"/data": "d", "/here": "h"},
 		},
 		{
-			name: "the config",
+			name: "the config", api: 44,
 			files: map[string]string{"Dockerfile": `FROM scratch
 COPY Dockerfile /
 ENV A=1 B="two words"
@@ -164,6 +165,9 @@ CMD ["serve", "now"]
 		},
 	}
 	for _, tt := range tests {
+		if tt.api > 0 && !engine.APIAtLeast(1, tt.api) {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			spec := tt.spec(tree(t, tt.files))
 			spec.Name, spec.Project = "berth.test/"+project+":dev", project

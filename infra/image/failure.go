@@ -1,7 +1,6 @@
 package image
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -28,7 +27,7 @@ func buildProblem(name string, s *steps, err error) error {
 	if out := s.output[s.failed]; len(out) > 0 {
 		text.WriteString("\nits output ends with:\n  " + strings.Join(out, "\n  "))
 	}
-	return problem.New(fmt.Sprintf("build image %q", name), &buildError{text.String(), err}, buildHint(err))
+	return problem.New(fmt.Sprintf("build image %q", name), &buildError{text.String(), err}, buildHint(s, err))
 }
 
 // A buildError prints as one text and keeps BuildKit's error chain.
@@ -46,23 +45,27 @@ var wrapping = regexp.MustCompile(`^(failed to solve: |rpc error: code = \w+ des
 // reason is an error's text without BuildKit's own layers in front.
 func reason(err error) string { return wrapping.ReplaceAllString(err.Error(), "") }
 
-// unresolved finds the image that a build needs and BuildKit cannot get.
-var unresolved = regexp.MustCompile(`failed to resolve source metadata for ([^\s:]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]+)?)`)
+// What BuildKit says when it looks for an image in vain: its error and, of old
+// versions, only the step.
+var (
+	unresolved     = regexp.MustCompile(`failed to resolve source metadata for ([^\s:]+(?::[\w.-]+)?(?:@sha256:[0-9a-f]+)?)`)
+	unresolvedStep = regexp.MustCompile(`^(?:\[internal\] load metadata for|resolve image config for) (?:docker-image://)?(\S+)$`)
+)
 
 // missingBase is the image that a build could not be given, or "".
-func missingBase(err error) string {
+func missingBase(s *steps, err error) string {
 	if m := unresolved.FindStringSubmatch(err.Error()); m != nil {
+		return familiar(m[1])
+	}
+	if m := unresolvedStep.FindStringSubmatch(s.names[s.failed]); m != nil {
 		return familiar(m[1])
 	}
 	return ""
 }
 
-func buildHint(err error) string {
-	if base := missingBase(err); base != "" {
+func buildHint(s *steps, err error) string {
+	if base := missingBase(s, err); base != "" {
 		return fmt.Sprintf("bring image %q into the engine: `docker pull %s`, or `docker load -i FILE` where there is no registry; `berth offline build` makes stand-ins of common base images", base, base)
-	}
-	if errors.Is(err, errNoBuildKit) {
-		return "use Docker 20.10 or newer"
 	}
 	return ""
 }
