@@ -138,10 +138,16 @@ func (d *dirt) cause() string {
 	return "asked for"
 }
 
-// classify sorts a batch by service, as the rules say. syncs says whether
-// files can be synced at all; where not, the service is rebuilt or the reason
-// is returned as a hold.
-func (ws watchSet) classify(b watch.Batch, base string, canSync func(service string) bool, builds func(service string) bool) (map[string]*dirt, []Hold) {
+// means are what can be done to a service.
+type means struct {
+	sync  bool // files can be written into its containers
+	rerun bool // its program can be restarted there
+	build bool // its image is built
+}
+
+// classify sorts a batch by service, as the rules say. What a rule asks for and
+// the means do not allow is done another way, or its reason returned as a hold.
+func (ws watchSet) classify(b watch.Batch, base string, meansOf func(service string) means) (map[string]*dirt, []Hold) {
 	byService := map[string]*dirt{}
 	var holds []Hold
 	for _, c := range b.Changes {
@@ -155,7 +161,7 @@ func (ws watchSet) classify(b watch.Batch, base string, canSync func(service str
 				byService[r.service] = d
 			}
 			shown := displayPath(base, c.Path)
-			if hold := d.add(r, c, canSync(r.service), builds(r.service)); hold != "" {
+			if hold := d.add(r, c, meansOf(r.service)); hold != "" {
 				holds = append(holds, Hold{Subject: "service:" + r.service, Why: shown + ": " + hold})
 				continue
 			}
@@ -174,30 +180,42 @@ func (ws watchSet) classify(b watch.Batch, base string, canSync func(service str
 
 // add notes one change under one rule. It returns why nothing is done about
 // it, "" when something is.
-func (d *dirt) add(r rule, c model.FileChange, canSync, builds bool) string {
+func (d *dirt) add(r rule, c model.FileChange, m means) string {
 	switch {
-	case r.action == actionRebuild:
+	case r.action == actionRebuild, !m.sync && m.build && r.action != actionRestart:
 		d.rebuild = true
-	case r.action == actionRestart && canSync:
-		d.rerun = true
+		return ""
 	case r.action == actionRestart:
-		d.replace = true
-	case !canSync && builds:
-		d.rebuild = true
-	case !canSync:
+		d.rerun, d.replace = d.rerun || m.rerun, d.replace || !m.rerun
+		return ""
+	case !m.sync:
 		return "files cannot be synced into this cluster, and the service has no build section"
-	default:
-		f := model.FileSync{Source: c.Path, Target: r.inContainer(c.Path), Op: c.Op}
-		if c.Op == model.FileRemoved {
-			f.Source = ""
-		}
-		d.files = append(d.files, f)
-		d.rerun = d.rerun || r.action == actionSyncRestart
-		if r.action == actionSyncExec && r.exec != nil {
-			d.merge(dirt{exec: []model.ExecSpec{*r.exec}})
-		}
+	}
+	f := model.FileSync{Source: c.Path, Target: r.inContainer(c.Path), Op: c.Op}
+	if c.Op == model.FileRemoved {
+		f.Source = ""
+	}
+	d.files = append(d.files, f)
+	if r.action == actionSyncRestart {
+		d.restart(m)
+	}
+	if r.action == actionSyncExec && r.exec != nil {
+		d.merge(dirt{exec: []model.ExecSpec{*r.exec}})
 	}
 	return ""
+}
+
+// restart has the program started again with the synced files: in place, or in
+// an image that has them, or as a last resort in new pods.
+func (d *dirt) restart(m means) {
+	switch {
+	case m.rerun:
+		d.rerun = true
+	case m.build:
+		d.rebuild = true
+	default:
+		d.replace = true
+	}
 }
 
 // displayPath shows a path relative to the project where it is inside.

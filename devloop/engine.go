@@ -77,6 +77,9 @@ func (e *Engine) prepare(ctx context.Context, opts UpOptions, facts map[string]m
 	if err != nil {
 		return Want{}, Have{}, err
 	}
+	if err := want.blocked(); err != nil {
+		return Want{}, Have{}, err
+	}
 	states, err := e.deps.Applier.Observe(ctx)
 	if err != nil {
 		return Want{}, Have{}, err

@@ -442,7 +442,13 @@ func fakeTranslate(in translate.Input, _ translate.Target) (translate.Result, er
 			s.Ports = append(s.Ports, translate.PublishedPort{Service: name, KubeService: name, Target: int(p.Target), Protocol: "tcp"})
 			s.URLs = []string{"http://" + name + "." + in.Project.Name + ".localhost"}
 		}
-		s.Objects = fakeWorkload(s, cmp.Or(in.Images[ref].Ref, ref), c)
+		var follows string // what translate marks a pod with that restarts with others
+		for _, d := range s.DependsOn {
+			if other := in.Project.Services[d.Service]; d.Restart {
+				follows += in.Images[cmp.Or(other.Image, in.Project.Name+"-"+d.Service)].Ref + " "
+			}
+		}
+		s.Objects = fakeWorkload(s, cmp.Or(in.Images[ref].Ref, ref), c, follows)
 		r.Services = append(r.Services, s)
 		r.Shared = append(r.Shared, fakeKubeService(name, in.Images[ref].Ports))
 	}
@@ -459,9 +465,10 @@ func fakeKubeService(name string, ports []string) translate.Object {
 	}
 }
 
-func fakeWorkload(s translate.Service, image string, c types.ServiceConfig) []translate.Object {
+func fakeWorkload(s translate.Service, image string, c types.ServiceConfig, follows string) []translate.Object {
 	meta := metav1.ObjectMeta{Name: s.Name, Labels: map[string]string{model.LabelService: s.Name}}
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: s.Name, Image: image}}}}
+	template.Annotations = map[string]string{"follows": follows}
 	for _, key := range sortedKeys(c.Environment) {
 		value := c.Environment[key]
 		template.Spec.Containers[0].Env = append(template.Spec.Containers[0].Env, corev1.EnvVar{Name: key, Value: *value})

@@ -247,7 +247,7 @@ func (l *loop) changed(b watch.Batch) {
 	l.seq++
 	base := l.want.Input.Project.WorkingDir
 	for _, c := range b.Changes {
-		if l.set.project[c.Path] {
+		if l.set.redefines(c.Path) {
 			if l.projectDirt == nil {
 				l.projectDirt = &dirt{}
 			}
@@ -255,7 +255,7 @@ func (l *loop) changed(b watch.Batch) {
 			l.projectDirt.merge(dirt{seq: l.seq, moments: moments{b.Saved, b.First, b.Flushed}, paths: []string{displayPath(base, c.Path)}})
 		}
 	}
-	byService, holds := l.set.classify(b, base, l.canSync, l.builds)
+	byService, holds := l.set.classify(b, base, l.means)
 	for _, h := range holds {
 		l.send(Event{Kind: EventHold, Service: h.Subject[len("service:"):], Seq: l.seq, Why: h.Why})
 	}
@@ -348,8 +348,11 @@ func (l *loop) command(c Command) {
 	}
 }
 
-// canSync reports whether files can be written into the containers of a service.
-func (l *loop) canSync(string) bool { return l.e.deps.Syncer != nil }
+// means is what can be done to a service.
+func (l *loop) means(service string) means {
+	canSync := l.e.deps.Syncer != nil
+	return means{sync: canSync, rerun: canSync && !l.have.Unsupervised[service], build: l.builds(service)}
+}
 
 // builds reports whether a service is built rather than pulled.
 func (l *loop) builds(service string) bool {

@@ -244,12 +244,12 @@ func (l *loop) observe(o observation) {
 			unseen = unseen || p.Phase == "Running" && p.ContainerID != "" && !l.have.Seen[p.ContainerID]
 		}
 		l.recovered(name, state)
-		if !unseen || len(l.have.Ledger[name]) == 0 || !l.canSync(name) || l.busy(l.members(name)) || l.reading != nil {
+		if !unseen || len(l.have.Ledger[name]) == 0 || !l.means(name).sync || l.busy(l.members(name)) || l.reading != nil {
 			continue
 		}
 		if s := l.state(name); s.pending == nil && s.owed == nil {
 			now := l.e.deps.Clock.Now()
-			p := planner{want: l.want}
+			p := planner{want: l.want, have: l.have}
 			l.soil(name, dirt{seq: l.seq, resync: true, rerun: p.restartsOnSync(name), moments: moments{now, now, now}})
 		}
 	}

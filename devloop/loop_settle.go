@@ -102,6 +102,8 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 		d.rebuild, d.replace, d.apply = false, false, ""
 	}
 	switch {
+	case errors.Is(v.err, ErrNoSupervisor) && !l.have.Unsupervised[service]:
+		l.restartOtherwise(service, d)
 	case v.err != nil:
 		s.failed, s.late, s.waiting = v.err, v.verb == Wait, false
 		if !v.applied && d.apply == "" {
@@ -135,6 +137,21 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 			l.send(l.serving(t, service, whole))
 		}
 	}
+}
+
+// restartOtherwise does what a restart in place was to do, now that it is known
+// to be impossible for the service.
+func (l *loop) restartOtherwise(service string, d dirt) {
+	unsupervised := maps.Clone(l.have.Unsupervised)
+	if unsupervised == nil {
+		unsupervised = map[string]bool{}
+	}
+	unsupervised[service] = true
+	l.have.Unsupervised = unsupervised
+	d.rerun = false
+	d.restart(l.means(service))
+	l.send(Event{Kind: EventHold, Service: service, Seq: d.seq, Action: d.action(), Why: ErrNoSupervisor.Error() + ": " + d.action() + " instead"})
+	l.soil(service, d)
 }
 
 func (l *loop) causeOf(t *trip, d dirt, changed bool) string {

@@ -28,6 +28,9 @@ type session struct {
 	dir    string
 	syncer *fakeSyncer
 
+	agentDir string
+	binds    []translate.Bind // of every service
+
 	projectMu sync.Mutex
 	project   *types.Project
 	readErr   error
@@ -71,12 +74,21 @@ func (s *session) read(context.Context) (translate.Input, error) {
 	return translate.Input{Project: s.project, Files: []string{s.path("compose.yaml")}}, s.readErr
 }
 
+func (s *session) translate(in translate.Input, target translate.Target) (translate.Result, error) {
+	r, err := fakeTranslate(in, target)
+	for i := range r.Services {
+		r.Services[i].Binds = s.binds
+	}
+	return r, err
+}
+
 // dev starts the loop; it ends with the test, and nothing may be left of it.
 func (s *session) dev(opts DevOptions) {
 	s.t.Helper()
 	before := runtime.NumGoroutine()
 	deps := s.deps(nil)
-	deps.Read, deps.Events = s.read, s.event
+	deps.Read, deps.Events, deps.Translate = s.read, s.event, s.translate
+	deps.Target.AgentDir = s.agentDir
 	if s.syncer != nil {
 		deps.Syncer = s.syncer
 	}
@@ -395,6 +407,26 @@ func TestRestartRuleUsesTheSupervisorOrNewPods(t *testing.T) {
 	}
 }
 
+func TestSyncAndRestartWithoutASupervisorIsBuiltIn(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "conf/a": "1"})
+	s.syncer.noSupervisor = true
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Watch: []types.Trigger{{Path: s.path("web"), Action: "sync+restart", Target: "/app"}}},
+		svc{Name: "proxy", Image: "nginx", Watch: []types.Trigger{{Path: s.path("conf"), Action: "sync+restart", Target: "/etc"}}})
+	s.dev(DevOptions{})
+	s.up()
+	s.write("web/main.go", "v2")
+	s.kind(1, EventServing, "web")
+	s.write("web/main.go", "v3")
+	s.kind(2, EventServing, "web")
+	s.write("conf/a", "2")
+	s.kind(1, EventServing, "proxy")
+	s.holds("web", "/app/main.go", "v3")
+	s.holds("proxy", "/etc/a", "2")
+	if b, r := s.logged("build p-web"), s.logged("recreate proxy"); b != 3 || r != 1 || s.logged("rerun web") != 1 {
+		t.Errorf("%d builds of web, proxy replaced %d times", b, r)
+	}
+}
+
 func TestWithoutASyncerFilesAreBuiltInOrHeld(t *testing.T) {
 	s := newSession(t, map[string]string{"web/main.go": "v1", "conf/a": "1"})
 	s.syncer = nil
@@ -461,6 +493,26 @@ func TestEnvFileThatIsTriggerAndSourceCausesOneRollout(t *testing.T) {
 	s.kind(1, EventServing, "web")
 	if b, a := s.logged("build p-web"), s.logged("apply web"); b != 2 || a != 2 {
 		t.Errorf("%d builds, %d roll-outs for the start and one change", b, a)
+	}
+}
+
+func TestCopiesOfBindMountsFollowTheHost(t *testing.T) {
+	for _, agent := range []string{"", "/agent"} {
+		s := newSession(t, map[string]string{"conf/a": "1"})
+		s.binds = []translate.Bind{{Source: s.path("conf"), Target: "/etc/conf", How: translate.BindSnapshot}}
+		s.agentDir = agent
+		s.set(svc{Name: "web", Image: "w"})
+		s.dev(DevOptions{})
+		s.up()
+		s.write("conf/b", "2")
+		if agent == "" {
+			s.kind(2, EventServing, "") // translated and applied again
+			continue
+		}
+		s.holds("web", "/etc/conf/b", "2")
+		if e := s.kind(1, EventServing, "web"); e.Action != "sync" || e.Why != "bind mount /etc/conf" {
+			t.Errorf("event %+v", e)
+		}
 	}
 }
 
@@ -750,7 +802,7 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 	in := translate.Input{Project: project("p", svc{Name: "web", Image: "w", Watch: rules})}
 	result, _ := fakeTranslate(in, translate.Target{})
 	w, _ := newWant(in, result, UpOptions{})
-	set, err := newWatchSet(w)
+	set, err := newWatchSet(w, true)
 	if err != nil {
 		t.Fatal(err)
 	}

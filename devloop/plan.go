@@ -36,7 +36,6 @@ type Action struct {
 	Object    string // how the plan names what is applied
 	Condition model.WaitCondition
 	Cause     string
-	Follows   bool  // of Restart: only if a dependency was replaced
 	Files     int   // of Sync: how many changed; containers that are new get all
 	After     []int // actions that must have succeeded, ascending
 	AfterAny  []int // actions that must have ended, well or not, ascending
@@ -111,7 +110,7 @@ func (p Plan) String() string {
 func Decide(want Want, have Have, dirty Dirty) Plan {
 	p := &planner{
 		want: want, have: have, dirty: dirty, causes: map[string]string{}, made: map[string]int{}, ready: map[string]int{},
-		applied: map[string]int{}, inside: map[string][]int{}, waits: map[waitKey]int{},
+		applied: map[string]int{}, restarted: map[string]bool{}, inside: map[string][]int{}, waits: map[waitKey]int{},
 	}
 	if dirty.All != "" {
 		p.shared = p.add(Action{Verb: Apply, Object: "project:" + want.Result.Project, Cause: dirty.All})
@@ -140,17 +139,18 @@ func Decide(want Want, have Have, dirty Dirty) Plan {
 
 // A planner is the state of one Decide.
 type planner struct {
-	want    Want
-	have    Have
-	dirty   Dirty
-	plan    Plan
-	shared  int               // the Apply of what belongs to no single service; 0 for none
-	causes  map[string]string // image -> why it is planned
-	made    map[string]int    // image -> the action after which the engine has it
-	ready   map[string]int    // image -> the action after which nodes have it
-	applied map[string]int    // service -> its Apply or Restart: the action after which it has new pods
-	inside  map[string][]int  // service -> what is done inside its containers
-	waits   map[waitKey]int   // -> the Wait
+	want      Want
+	have      Have
+	dirty     Dirty
+	plan      Plan
+	shared    int               // the Apply of what belongs to no single service; 0 for none
+	causes    map[string]string // image -> why it is planned
+	made      map[string]int    // image -> the action after which the engine has it
+	ready     map[string]int    // image -> the action after which nodes have it
+	restarted map[string]bool   // services with a Restart
+	applied   map[string]int    // service -> its Apply or Restart: the action after which it has new pods
+	inside    map[string][]int  // service -> what is done inside its containers
+	waits     map[waitKey]int   // -> the Wait
 }
 
 type waitKey struct {
@@ -210,7 +210,7 @@ func (p *planner) serviceCause(s translate.Service) string {
 		}
 	}
 	if p.dirty.All == "" {
-		return ""
+		return p.follows(s)
 	}
 	if _, there := p.have.Services[s.Name]; !there {
 		return "not on the cluster"

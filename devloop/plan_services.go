@@ -88,8 +88,8 @@ func (p *planner) service(s translate.Service) {
 		last = p.apply(s, cause)
 	}
 	if restart != "" {
-		followed := p.restarters(s)
-		last = p.add(Action{Verb: Restart, Service: s.Name, Cause: restart, Follows: len(followed) > 0, After: append(followed, last)})
+		p.restarted[s.Name] = true
+		last = p.add(Action{Verb: Restart, Service: s.Name, Cause: restart, After: append(p.restarters(s), last)})
 	}
 	p.applied[s.Name] = last
 }
@@ -212,7 +212,7 @@ func (p *planner) filesToSync(name string, work SyncWork, fresh bool) int {
 // effect only when its program restarts.
 func (p *planner) restartsOnSync(service string) bool {
 	develop := p.want.Input.Project.Services[service].Develop
-	if develop == nil {
+	if develop == nil || p.have.Unsupervised[service] {
 		return false
 	}
 	for _, rule := range develop.Watch {
@@ -253,10 +253,25 @@ func (p *planner) restartCause(s translate.Service) string {
 		return "--force-recreate"
 	}
 	if !there || p.dirty.All != "" {
-		return "" // in a full plan, whether a dependency is replaced is known only once it is applied
+		return "" // in a full plan every service that is there is recreated, or none
 	}
 	for _, d := range p.dependencies(s) {
-		if d.Restart && p.applied[d.Service] != 0 {
+		if d.Restart && p.restarted[d.Service] {
+			return fmt.Sprintf("depends on %s with restart: true", d.Service)
+		}
+	}
+	return ""
+}
+
+// follows returns why s is applied though nothing of its own changed: a
+// service it restarts with is applied, and if that gets new pods, so does s,
+// because the translation of s carries a mark of the other.
+func (p *planner) follows(s translate.Service) string {
+	if _, there := p.have.Services[s.Name]; !there {
+		return ""
+	}
+	for _, d := range p.dependencies(s) {
+		if d.Restart && p.applied[d.Service] != 0 && !p.restarted[d.Service] {
 			return fmt.Sprintf("depends on %s with restart: true", d.Service)
 		}
 	}

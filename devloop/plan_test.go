@@ -23,6 +23,8 @@ var planCases = []struct {
 	leftOut []string
 	opts    UpOptions
 	known   []string // images
+	loaded  bool     // the nodes have the images
+	ledger  map[string][]model.FileSync
 	there   []string // services on the cluster
 	dirty   Dirty
 	want    string
@@ -162,8 +164,42 @@ hold service:old, not in the project; --remove-orphans removes it
 [1] -> #2 image:db, Load, source changed: x
 [2] -> #3 object:Deployment/db, Apply, source changed: x
 [3] -> #4 service:db, Wait service_healthy, awaited by web
-[4] -> #5 service:web, Restart, depends on db with restart: true
+[4] -> #5 object:Deployment/web, Apply, depends on db with restart: true
 [5] -> #6 service:web, Wait service_healthy, until it serves
+`},
+	{
+		name: "a dependency whose pods are replaced restarts the services that follow it",
+		project: project("p", svc{Name: "db", Image: "d"}, svc{Name: "web", Image: "w", DependsOn: depends("db healthy restart")},
+			svc{Name: "free", Image: "f", DependsOn: depends("db healthy")}),
+		known: []string{"d", "w", "f"}, there: []string{"db", "web", "free"}, loaded: true, dirty: Dirty{Restart: map[string]string{"db": "asked for"}},
+		want: `
+[] -> #1 service:db, Restart, asked for
+[1] -> #2 service:db, Wait service_healthy, awaited by web
+[2] -> #3 service:web, Restart, depends on db with restart: true
+[3] -> #4 service:web, Wait service_healthy, until it serves
+`},
+	{
+		name:    "files are synced, the program restarted, a command run, and the new state awaited",
+		project: project("p", svc{Name: "web", Image: "w"}), known: []string{"w"}, there: []string{"web"}, loaded: true,
+		dirty: Dirty{Sync: map[string]SyncWork{"web": {Cause: "source changed: a (+1)", Files: make([]model.FileSync, 2), Restart: true, Exec: make([]model.ExecSpec, 1)}}},
+		want: `
+[] -> #1 service:web, Sync 2 files, source changed: a (+1)
+[1] -> #2 service:web, Rerun, source changed: a (+1)
+[2] -> #3 service:web, Exec, source changed: a (+1)
+[1? 2? 3?] -> #4 service:web, Wait service_healthy, until it serves
+`},
+	{
+		name:    "after a rebuild the new pods get what was synced before, and so do the old ones if it fails",
+		project: project("p", svc{Name: "web", Build: build}), known: []string{"p-web"}, there: []string{"web"}, loaded: true,
+		ledger: map[string][]model.FileSync{"web": make([]model.FileSync, 5)},
+		dirty:  Dirty{Images: map[string]string{"p-web": "source changed: b"}, Sync: map[string]SyncWork{"web": {Cause: "source changed: a", Files: make([]model.FileSync, 1)}}},
+		want: `
+[] -> #1 image:p-web, Build, source changed: b
+[1] -> #2 image:p-web, Load, source changed: b
+[2] -> #3 object:Deployment/web, Apply, source changed: b
+[3] -> #4 service:web, Wait service_started, to sync into it
+[3? 4?] -> #5 service:web, Sync 5 files, source changed: a
+[3 4 5?] -> #6 service:web, Wait service_healthy, until it serves
 `},
 	{
 		name:    "nothing dirty, nothing to do",
@@ -192,9 +228,9 @@ func TestDecide(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			have := Have{Facts: map[string]model.ImageFacts{}, Services: map[string]model.ServiceState{}}
+			have := Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Services: map[string]model.ServiceState{}, Ledger: c.ledger}
 			for _, ref := range c.known {
-				have.Facts[ref] = model.ImageFacts{Ref: ref}
+				have.Facts[ref], have.Loaded[ref] = model.ImageFacts{Ref: ref}, c.loaded
 			}
 			for _, name := range c.there {
 				have.Services[name] = model.ServiceState{Service: name}

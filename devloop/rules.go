@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-dev/berth/devloop/watch"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate"
 )
 
 // The actions of develop.watch.
@@ -80,13 +81,15 @@ func isDir(name string) bool {
 // A watchSet is everything a project asks to be watched.
 type watchSet struct {
 	rules    []rule
+	applied  []rule          // directories whose content is part of the project's objects
 	project  map[string]bool // files that define the project itself
 	warnings []string
 }
 
-// newWatchSet derives the rules of the selected services. It reads
+// newWatchSet derives the rules of the selected services; syncs says whether
+// files can be written into the copies of their bind mounts. It reads
 // .dockerignore files.
-func newWatchSet(want Want) (watchSet, error) {
+func newWatchSet(want Want, syncs bool) (watchSet, error) {
 	ws := watchSet{project: map[string]bool{}}
 	for _, f := range want.Input.Files {
 		ws.project[f] = true
@@ -104,15 +107,24 @@ func newWatchSet(want Want) (watchSet, error) {
 		if err := b.service(s.Name); err != nil {
 			return ws, err
 		}
+		if err := b.binds(s, syncs); err != nil {
+			return ws, err
+		}
 	}
 	sort.Strings(ws.warnings)
 	return ws, nil
 }
 
+// redefines reports whether a change of the file called name changes the
+// project's objects.
+func (ws watchSet) redefines(name string) bool {
+	return ws.project[name] || slices.ContainsFunc(ws.applied, func(r rule) bool { return r.covers(name) })
+}
+
 // roots lists what to watch.
 func (ws watchSet) roots() []watch.Root {
 	var roots []watch.Root
-	for _, r := range ws.rules {
+	for _, r := range slices.Concat(ws.rules, ws.applied) {
 		roots = append(roots, watch.Root{Path: r.path, Ignore: r.ignore})
 	}
 	for _, f := range sortedKeys(ws.project) {
@@ -172,6 +184,27 @@ func (b *ruleBuilder) service(name string) error {
 		}
 		if b.valid(r, at) {
 			b.set.rules = append(b.set.rules, r)
+		}
+	}
+	return nil
+}
+
+// binds makes the rules of bind mounts that are copies: what changes is written
+// into the copy, or where that is not possible, the copy is made again.
+func (b *ruleBuilder) binds(s translate.Service, syncs bool) error {
+	for _, bind := range s.Binds {
+		if bind.How != translate.BindSnapshot {
+			continue
+		}
+		m, err := watch.NewMatcher(filepath.Clean(bind.Source), watch.Editors())
+		if err != nil {
+			return err
+		}
+		r := rule{service: s.Name, action: actionSync, why: "bind mount " + bind.Target, path: filepath.Clean(bind.Source), target: bind.Target, ignore: []*watch.Matcher{m}}
+		if syncs && !bind.ReadOnly {
+			b.set.rules = append(b.set.rules, r)
+		} else {
+			b.set.applied = append(b.set.applied, r)
 		}
 	}
 	return nil

@@ -1,6 +1,8 @@
 package devloop
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -28,6 +30,8 @@ type Have struct {
 	Services map[string]model.ServiceState // of the cluster, by compose service
 	Ledger   map[string][]model.FileSync   // by service: what containers must get on top of their image
 	Seen     map[string]bool               // containers that have all of the ledger, by PodState.ContainerID
+
+	Unsupervised map[string]bool // services whose programs cannot be restarted in place
 }
 
 // Dirty says what to look at, each with its cause. Services and images that
@@ -106,6 +110,30 @@ func unknownService(name string, result translate.Result) error {
 	}
 	return problem.New(fmt.Sprintf("project %q has no service %q", result.Project, name), nil,
 		"use one of its services: "+strings.Join(names, ", "))
+}
+
+// blocked returns an error when what would run is not what the user has, with
+// all that is in the way of the selected services.
+func (w Want) blocked() error {
+	var errs []error
+	hint := ""
+	for _, e := range w.Result.Report {
+		rest, ofService := strings.CutPrefix(e.Path, "services.")
+		name, _, _ := strings.Cut(rest, ".")
+		if !e.Blocks || ofService && !w.Select[name] {
+			continue
+		}
+		at := e.Path
+		if e.Position.File != "" {
+			at = fmt.Sprintf("%s:%d: %s", e.Position.File, e.Position.Line, e.Path)
+		}
+		errs = append(errs, fmt.Errorf("%s: %s", at, e.Done))
+		hint = cmp.Or(hint, e.Do)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return problem.New(fmt.Sprintf("bring up project %q", w.Result.Project), errors.Join(errs...), hint)
 }
 
 // service returns the translated service called name.

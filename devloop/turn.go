@@ -89,9 +89,6 @@ func (t *turn) act(ctx context.Context, a Action) error {
 	case Wait:
 		return t.wait(ctx, a)
 	case Restart:
-		if s, _ := t.want.service(a.Service); a.Follows {
-			return t.followDependencies(ctx, s)
-		}
 		return t.restart(ctx, a.Service)
 	case Sync:
 		return t.sync(ctx, a.Service)
@@ -203,9 +200,8 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 		t.mu.Lock()
 		t.replaced[s.Name] = true
 		t.mu.Unlock()
-		return nil
 	}
-	return t.followDependencies(ctx, s)
+	return nil
 }
 
 // applyShared applies what belongs to no single service and is not applied in
@@ -258,23 +254,6 @@ func replaces(changes model.ChangeSet, s translate.Service) bool {
 	return slices.ContainsFunc(changes, func(c model.Change) bool {
 		return c.Key.Kind == s.Kind && c.Key.Name == s.Workload && c.Verb == model.Updated
 	})
-}
-
-// followDependencies restarts s, which did not change itself, when a
-// dependency that it follows (restart: true) was replaced.
-func (t *turn) followDependencies(ctx context.Context, s translate.Service) error {
-	if _, there := t.have.Services[s.Name]; !there {
-		return nil
-	}
-	for _, d := range s.DependsOn {
-		t.mu.Lock()
-		follow := d.Restart && t.replaced[d.Service]
-		t.mu.Unlock()
-		if follow {
-			return t.restart(ctx, s.Name)
-		}
-	}
-	return nil
 }
 
 // restart replaces the pods of a service, unless this turn has just done so.

@@ -85,8 +85,7 @@ func (t *turn) sync(ctx context.Context, service string) error {
 	return wrap(err, "sync %d files into service %q", len(work.Files), service)
 }
 
-// rerun restarts the program of a service in its containers. Where there is no
-// supervisor to do it, new pods do as well, unless they would lose files.
+// rerun restarts the program of a service in its containers.
 func (t *turn) rerun(ctx context.Context, service string) error {
 	work := t.work[service]
 	err := t.inPods(ctx, service, func(ctx context.Context, pod model.PodState) error {
@@ -95,9 +94,6 @@ func (t *turn) rerun(ctx context.Context, service string) error {
 		}
 		return t.deps.Syncer.Restart(ctx, pod)
 	})
-	if errors.Is(err, ErrNoSupervisor) && len(t.have.Ledger[service]) == 0 {
-		return t.deps.Applier.Restart(ctx, t.want.carrier(service))
-	}
 	return wrap(err, "restart the program of service %q", service)
 }
 
