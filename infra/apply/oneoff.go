@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -139,6 +140,9 @@ func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) err
 		if err != nil {
 			return false, err
 		}
+		if t := neverStarted(live); t != nil {
+			return false, problem.New("run pod "+pod.Name, errors.New(strings.TrimSpace(t.Message)), "check the command, and the service's entrypoint")
+		}
 		if podStarted(live) || live.Status.Phase == corev1.PodSucceeded || live.Status.Phase == corev1.PodFailed {
 			return true, nil
 		}
@@ -152,6 +156,16 @@ func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) err
 		return false, nil
 	})
 	return task.End(err, "running")
+}
+
+// neverStarted is the end of a container whose program could not be started.
+func neverStarted(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+	for _, c := range pod.Status.ContainerStatuses {
+		if t := c.State.Terminated; t != nil && (t.Reason == "StartError" || t.Reason == "ContainerCannotRun") {
+			return t
+		}
+	}
+	return nil
 }
 
 // AwaitEnd returns the exit status of a pod's container once it has ended.

@@ -329,10 +329,11 @@ func (p *Project) Ended(ctx context.Context, service string) error {
 	})
 }
 
-// servicePods lists the pods of a service that have not ended.
+// servicePods lists the pods of a service, without those that have ended and
+// stay as a record.
 func (p *Project) servicePods(ctx context.Context, service string) ([]corev1.Pod, error) {
 	pods, err := kube.List[corev1.Pod](ctx, p.client, p.namespace, model.LabelService+"="+service+","+LabelOneOff+"!=True")
 	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool {
-		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		return pod.DeletionTimestamp == nil && (pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed)
 	}), err
 }
