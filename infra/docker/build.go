@@ -91,7 +91,7 @@ func (b ClassicBuild) options() (build.ImageBuildOptions, error) {
 		}
 		opts.Ulimits = append(opts.Ulimits, &container.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
 	}
-	all, err := DockerConfig().GetAllCredentials()
+	all, err := UserConfig().GetAllCredentials()
 	if err != nil {
 		return opts, fmt.Errorf("credentials in the Docker config: %w", err)
 	}

@@ -26,8 +26,8 @@ type LayerProgress struct {
 	Current, Total int64  // bytes; 0 when the engine does not say
 }
 
-// DockerConfig is the user's Docker configuration: credentials and proxies.
-func DockerConfig() *configfile.ConfigFile { return config.LoadDefaultConfigFile(io.Discard) }
+// UserConfig is the user's Docker configuration: credentials and proxies.
+func UserConfig() *configfile.ConfigFile { return config.LoadDefaultConfigFile(io.Discard) }
 
 // PullImage has the engine fetch an image, with the user's credentials for its
 // registry. platform "" is the engine's own.
@@ -103,7 +103,7 @@ func registryAuth(ref string) (string, error) {
 	if host == "docker.io" {
 		host = hubKey
 	}
-	auth, err := DockerConfig().GetAuthConfig(host)
+	auth, err := UserConfig().GetAuthConfig(host)
 	if err != nil {
 		return "", fmt.Errorf("credentials for %s in the Docker config: %w", host, err)
 	}

@@ -23,7 +23,7 @@ import (
 // content has the same tag. Its progress is the task "build NAME".
 func (i *Images) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
 	task := progress.Start(sink, "build "+shortName(spec), "starting")
-	facts, err := i.build(ctx, labelled(spec), task, sink)
+	facts, err := i.build(ctx, withLabels(spec), task, sink)
 	if err != nil {
 		return model.ImageFacts{}, task.End(err, "")
 	}
@@ -39,9 +39,9 @@ func shortName(spec model.BuildSpec) string {
 	return spec.Name
 }
 
-// labelled adds the labels by which berth knows its images again. A label that
+// withLabels adds the labels by which berth knows its images again. A label that
 // the user sets wins.
-func labelled(spec model.BuildSpec) model.BuildSpec {
+func withLabels(spec model.BuildSpec) model.BuildSpec {
 	labels := map[string]string{model.LabelManagedBy: model.ManagedBy}
 	if spec.Project != "" {
 		labels[model.LabelProject] = spec.Project

@@ -20,7 +20,7 @@ import (
 // registry credentials, secrets, ssh.
 func (i *Images) attachables(spec model.BuildSpec) ([]session.Attachable, error) {
 	list := []session.Attachable{authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
-		AuthConfigProvider: authprovider.LoadAuthConfig(docker.DockerConfig()),
+		AuthConfigProvider: authprovider.LoadAuthConfig(docker.UserConfig()),
 	})}
 	if len(spec.Secrets) > 0 {
 		store := secretStore{}

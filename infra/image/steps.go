@@ -144,11 +144,10 @@ func (s *steps) line(d digest.Digest, line []byte) {
 		line = line[at+1:]
 	}
 	text := string(line)
-	out := append(s.output[d], text)
-	if len(out) > tailLines {
-		out = out[len(out)-tailLines:]
+	s.output[d] = append(s.output[d], text)
+	if extra := len(s.output[d]) - tailLines; extra > 0 {
+		s.output[d] = s.output[d][extra:]
 	}
-	s.output[d] = out
 	s.task.Log(text)
 }
 
