@@ -53,6 +53,22 @@ func (row attributeRow) read(t *testing.T) (translate.Input, string) {
 			t.Fatal(err)
 		}
 	}
+	text := row.compose(t)
+	for name, content := range map[string]string{"compose.yaml": string(text), "live/secret": "x", "x.json": "{}"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, _, err := composefile.Read(t.Context(), composefile.Options{Dir: dir, ProjectName: "demo", Env: []string{"HOME=/home/x"}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return in, dir
+}
+
+// compose is the compose file of a row.
+func (row attributeRow) compose(t testing.TB) []byte {
+	t.Helper()
 	web := map[string]any{"image": "i"}
 	if row.Service["build"] != nil || row.Service["extends"] != nil {
 		web = map[string]any{}
@@ -71,16 +87,7 @@ func (row attributeRow) read(t *testing.T) (translate.Input, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{"compose.yaml": string(text), "live/secret": "x", "x.json": "{}"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	in, _, err := composefile.Read(t.Context(), composefile.Options{Dir: dir, ProjectName: "demo", Env: []string{"HOME=/home/x"}})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	return in, dir
+	return text
 }
 
 func TestEveryAttributeLandsWhereItShould(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +26,24 @@ func goldenInputs(t testing.TB) map[string]translate.Input {
 		inputs[filepath.Base(filepath.Dir(c))] = in
 	}
 	return inputs
+}
+
+// goldenTexts are the compose files of the golden cases.
+func goldenTexts(t testing.TB) [][]byte {
+	t.Helper()
+	cases, err := filepath.Glob("testdata/golden/*/compose.yaml")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	var texts [][]byte
+	for _, c := range cases {
+		text, err := os.ReadFile(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 func mustTranslate(t testing.TB, in translate.Input, target translate.Target) translate.Result {

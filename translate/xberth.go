@@ -201,9 +201,13 @@ func (d *hintDecoder) fail(path, what, cure string) {
 // suggest returns "did you mean ...?" for the nearest of the known words, and
 // else the list of them.
 func suggest(word string, known []string) string {
-	best, bestDistance := "", len(word)/2+1
+	best, bestDistance := "", max(3, len(word)/2+1)
 	for _, k := range known {
-		if n := distance(strings.ToLower(word), strings.ToLower(k)); n < bestDistance {
+		n := distance(strings.ToLower(word), strings.ToLower(k))
+		if len(word) > 2 && strings.Contains(strings.ToLower(k), strings.ToLower(word)) {
+			n = 1
+		}
+		if n < bestDistance && n < len(word) {
 			best, bestDistance = k, n
 		}
 	}
