@@ -24,7 +24,8 @@ type workshop struct {
 func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image string) (*workshop, error) {
 	id, err := c.CreateContainer(ctx, docker.RunSpec{
 		Image: image, Entrypoint: []string{"sleep", "infinity"}, Privileged: true,
-		Labels: map[string]string{labelKit: "workshop"},
+		Network: "host", // reaches whatever mirrors this machine reaches
+		Labels:  map[string]string{labelKit: "workshop"},
 	})
 	if err != nil {
 		return nil, err
