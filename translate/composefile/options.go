@@ -39,13 +39,14 @@ func (o Options) abs(path string) string {
 }
 
 // display is how messages and positions name a file: relative to the working
-// directory when it is below it.
+// directory unless it is far from there.
 func (o Options) display(path string) string {
 	if path == stdin {
 		return path
 	}
+	far := strings.Repeat(".."+string(filepath.Separator), 3)
 	rel, err := filepath.Rel(o.Dir, path)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+	if err != nil || strings.HasPrefix(rel, far) {
 		return path
 	}
 	return rel
