@@ -174,7 +174,9 @@ func (p *Project) waitVolumes(ctx context.Context, task *progress.Task) error {
 		if left > 0 && time.Now().After(deadline) {
 			return false, problem.New(fmt.Sprintf("clear the storage of %d volumes", left), nil, "kubectl get pv shows them; their node may be down")
 		}
-		task.Update(fmt.Sprintf("waiting until the storage of %d volumes is cleared", left))
+		if left > 0 {
+			task.Update(fmt.Sprintf("waiting until the storage of %d volumes is cleared", left))
+		}
 		return left == 0, nil
 	})
 }

@@ -294,14 +294,20 @@ func (s *snapshot) judgeJob(j *batchv1.Job, service string, cond model.WaitCondi
 		return verdict{done: true}
 	}
 	wanted := min(orOne(j.Spec.Parallelism), orOne(j.Spec.Completions))
-	started, ready := 0, 0
+	started, ready, succeeded := 0, 0, 0
 	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodSucceeded {
+			succeeded++
+		}
 		if podStarted(pod) {
 			started++
 		}
 		if podReady(pod) || pod.Status.Phase == corev1.PodSucceeded {
 			ready++
 		}
+	}
+	if succeeded >= int(orOne(j.Spec.Completions)) {
+		return verdict{done: true} // the Job itself says so seconds later
 	}
 	v := verdict{}
 	switch cond {

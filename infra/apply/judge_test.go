@@ -186,11 +186,12 @@ func TestJudgingAJob(t *testing.T) {
 		done bool
 		why  string
 	}{
-		"complete":             {set: condition(batchv1.JobComplete), cond: model.WaitCompleted, done: true},
-		"complete is healthy":  {set: condition(batchv1.JobComplete), cond: model.WaitHealthy, done: true},
-		"running":              {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitCompleted},
-		"running is started":   {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitStarted, done: true},
-		"failed without a pod": {set: func(s *scene, j *batchv1.Job) { s.pods.drop(s.pod); condition(batchv1.JobFailed)(s, j) }, cond: model.WaitCompleted, why: "it failed: too many"},
+		"complete":              {set: condition(batchv1.JobComplete), cond: model.WaitCompleted, done: true},
+		"complete is healthy":   {set: condition(batchv1.JobComplete), cond: model.WaitHealthy, done: true},
+		"its pod has succeeded": {set: func(s *scene, _ *batchv1.Job) { s.pod.Status.Phase = corev1.PodSucceeded }, cond: model.WaitCompleted, done: true},
+		"running":               {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitCompleted},
+		"running is started":    {set: func(s *scene, _ *batchv1.Job) { s.running() }, cond: model.WaitStarted, done: true},
+		"failed without a pod":  {set: func(s *scene, j *batchv1.Job) { s.pods.drop(s.pod); condition(batchv1.JobFailed)(s, j) }, cond: model.WaitCompleted, why: "it failed: too many"},
 		"failed": {set: func(s *scene, j *batchv1.Job) {
 			condition(batchv1.JobFailed)(s, j)
 			s.container().State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 7, Reason: "Error"}
