@@ -16,16 +16,22 @@ import (
 // errNoBuildKit says that the engine has no BuildKit.
 var errNoBuildKit = errors.New("the engine has no BuildKit")
 
-// buildkit connects to the engine's BuildKit as buildx does for the engine it
-// runs on. The caller closes the client.
-func (i *Images) buildkit(ctx context.Context) (*bkclient.Client, *bkclient.WorkerInfo, error) {
-	c, err := bkclient.New(ctx, "",
+// dialBuildKit connects to the engine's BuildKit as buildx does for the engine
+// it runs on. The caller closes the client.
+func (i *Images) dialBuildKit(ctx context.Context) (*bkclient.Client, error) {
+	return bkclient.New(ctx, "",
 		bkclient.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return i.engine.Dial(ctx, "/grpc", "h2c", nil)
 		}),
 		bkclient.WithSessionDialer(func(ctx context.Context, protocol string, header map[string][]string) (net.Conn, error) {
 			return i.engine.Dial(ctx, "/session", protocol, header)
 		}))
+}
+
+// buildkit connects and asks for the worker, which tells an engine without
+// BuildKit apart.
+func (i *Images) buildkit(ctx context.Context) (*bkclient.Client, *bkclient.WorkerInfo, error) {
+	c, err := i.dialBuildKit(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

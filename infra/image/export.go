@@ -117,7 +117,7 @@ func (i *Images) fetch(ctx context.Context, w want) (layout.Image, error) {
 // fetchBuildKit has BuildKit export the image as if it were the result of a
 // build: only blobs that are missing in the layout are transferred.
 func (i *Images) fetchBuildKit(ctx context.Context, w want) (layout.Image, error) {
-	client, _, err := i.buildkit(ctx)
+	client, err := i.dialBuildKit(ctx)
 	if err != nil {
 		return layout.Image{}, err
 	}

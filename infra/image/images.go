@@ -40,6 +40,25 @@ type Images struct {
 	mu            sync.Mutex
 	builtinSyntax bool // the frontend image that `# syntax=` names cannot be had
 	saidClassic   bool
+	seen          map[string]NodeState // by node, after the last load onto it
+}
+
+// sawNode notes what a node has after a load.
+func (i *Images) sawNode(node Node, state NodeState) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.seen == nil {
+		i.seen = map[string]NodeState{}
+	}
+	i.seen[node.Name()] = NodeState{Snapshots: state.Snapshots}
+}
+
+// lastSeen is what a node had after the last load onto it.
+func (i *Images) lastSeen(node Node) (NodeState, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s, ok := i.seen[node.Name()]
+	return s, ok
 }
 
 // New uses the images of an engine.

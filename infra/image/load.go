@@ -41,6 +41,10 @@ type loadable struct {
 	known *layout.Image
 	// diffIDs are its layers when they are known before the image is.
 	diffIDs []string
+	// news are the layers that the image of this name before did not have.
+	news map[int]bool
+	// remember notes the image as the last of its name; nil for archives.
+	remember func(layout.Image) error
 }
 
 // Load brings images of the engine to nodes; see LoadAll.
@@ -158,7 +162,30 @@ func (i *Images) fromEngine(ref string, img docker.Image, platform string) (load
 	item.image = func(ctx context.Context, layers map[int]bool) (layout.Image, error) {
 		return i.export(ctx, want{img: img, platform: platform, layers: layers})
 	}
+	last := "last-" + imageKey(repository(item.names[0]), platform)
+	before, ok := i.cache.GetImage(last)
+	if ok {
+		item.news = newLayers(item.diffIDs, before)
+	}
+	item.remember = func(img layout.Image) error {
+		if ok && img.Digest() == before.Digest() {
+			return nil
+		}
+		return i.cache.PutImage(last, img)
+	}
 	return item, nil
+}
+
+// newLayers are the indices of the layers that before does not have.
+func newLayers(diffIDs []string, before layout.Image) map[int]bool {
+	known := digestStrings(before.DiffIDs)
+	news := map[int]bool{}
+	for n, d := range diffIDs {
+		if !slices.Contains(known, d) {
+			news[n] = true
+		}
+	}
+	return news
 }
 
 // ownedByBerth reports whether berth built an image with these labels.

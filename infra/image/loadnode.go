@@ -81,10 +81,12 @@ type nodeResult struct {
 func (j *loadJob) run(ctx context.Context, nodes []Node) []model.NodeLoad {
 	states := make([]NodeState, len(nodes))
 	results := make([]model.NodeLoad, len(nodes))
+	fetched := j.prefetch(ctx)
 	each(nodes, func(n int, node Node) {
 		results[n] = model.NodeLoad{Node: node.Name(), Image: j.item.title, Outcome: model.LoadFailed}
 		states[n], results[n].Err = j.state(ctx, node)
 	})
+	<-fetched
 	img, err := j.describe(ctx, states)
 	each(nodes, func(n int, node Node) {
 		r := &results[n]
@@ -106,10 +108,32 @@ func each(nodes []Node, do func(n int, node Node)) {
 	inParallel(len(nodes), len(nodes), func(n int) { do(n, nodes[n]) })
 }
 
+// prefetch starts to take layers out of the engine that the nodes can hardly
+// have, while they are asked. The channel is closed when that is over; if it
+// failed, describe says why.
+func (j *loadJob) prefetch(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	if j.item.known != nil || len(j.item.news) == 0 {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		_, _ = j.item.image(ctx, j.item.news)
+	}()
+	return done
+}
+
+// state asks a node what it has, unless this process saw it before and the
+// image cannot be there: then what it had decides what is sent, and if that
+// has changed the import fails and everything is sent.
 func (j *loadJob) state(ctx context.Context, node Node) (NodeState, error) {
 	var d digest.Digest
-	if j.item.known != nil {
-		d = j.item.known.Digest()
+	if known := j.item.known; known != nil {
+		d = known.Digest()
+		if seen, ok := j.images.lastSeen(node); ok && len(missingLayers(known.ChainIDs(), seen)) > 0 {
+			return seen, nil
+		}
 	}
 	return node.State(ctx, j.item.names, d)
 }
@@ -140,7 +164,11 @@ func (j *loadJob) describe(ctx context.Context, states []NodeState) (layout.Imag
 	if len(lacking) > 0 {
 		j.task.Update(fmt.Sprintf("fetching %s from the engine", plural(len(lacking), "layer")))
 	}
-	return j.item.image(ctx, lacking)
+	img, err := j.item.image(ctx, lacking)
+	if err == nil && j.item.remember != nil {
+		err = j.item.remember(img)
+	}
+	return img, err
 }
 
 // chainIDs of layers given by diff ID.
@@ -290,6 +318,7 @@ func (j *loadJob) verify(ctx context.Context, node Node, img layout.Image) error
 	if missing := missingLayers(img.ChainIDs(), state); len(missing) > 0 {
 		return fmt.Errorf("after the import the node lacks %d of %d layers", len(missing), len(img.DiffIDs))
 	}
+	j.images.sawNode(node, state)
 	return nil
 }
 
