@@ -188,7 +188,7 @@ func (m *Manager) fresh(ctx context.Context, s Spec, config *v1alpha4.Cluster, l
 			result <- beside.Err()
 		}
 	}()
-	err := m.runKind(ctx, s, config, kindLogger{narrator: n, done: func(phase string) {
+	err := m.runKind(ctx, s, config, l.was.Unfinished, kindLogger{narrator: n, done: func(phase string) {
 		if phase == phaseControlPlane {
 			open.Do(func() { close(answers) })
 		}

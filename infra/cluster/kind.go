@@ -14,10 +14,10 @@ import (
 	"github.com/berth-dev/berth/infra/problem"
 )
 
-// runKind has kind create the cluster. Leftovers of a killed berth may appear
-// after they were looked for (its docker commands live on), so a name that is
-// taken is cleared and tried again once.
-func (m *Manager) runKind(ctx context.Context, s Spec, config *v1alpha4.Cluster, logger kindLogger) error {
+// runKind has kind create the cluster. After a berth that was killed (again is
+// true) its docker commands live on for a while, and may make nodes after
+// leftovers were looked for: what is there then is cleared and kind runs again.
+func (m *Manager) runKind(ctx context.Context, s Spec, config *v1alpha4.Cluster, again bool, logger kindLogger) error {
 	provider, err := m.provider(logger)
 	if err != nil {
 		return err
@@ -25,18 +25,26 @@ func (m *Manager) runKind(ctx context.Context, s Spec, config *v1alpha4.Cluster,
 	create := func() error {
 		return provider.Create(s.Name, cluster.CreateWithV1Alpha4Config(config.DeepCopy()))
 	}
-	err = m.abandonable(ctx, s.Name, create)
-	if err != nil && ctx.Err() == nil && strings.Contains(kindOutput(err), "is already in use by container") {
+	const attempts = 4
+	for attempt := 1; ; attempt++ {
+		err = m.abandonable(ctx, s.Name, create)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if !again || attempt == attempts || !nameTaken(kindOutput(err)) {
+			return createProblem(s, err)
+		}
 		logger.say("removing what an interrupted command left")
 		if err := m.clear(ctx, s.Name); err != nil {
 			return err
 		}
-		err = m.abandonable(ctx, s.Name, create)
 	}
-	if err != nil && ctx.Err() == nil {
-		return createProblem(s, err)
-	}
-	return err
+}
+
+// nameTaken reports whether kind found a node of the cluster that it did not
+// make.
+func nameTaken(text string) bool {
+	return strings.Contains(text, "is already in use by container") || strings.Contains(text, "already exist for a cluster")
 }
 
 // abandonable runs an operation of kind's, which knows no context. When ctx
