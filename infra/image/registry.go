@@ -26,9 +26,10 @@ import (
 
 // A Registry is where images for clusters that are not on this machine go.
 type Registry struct {
-	Prefix    string   // HOST[:PORT][/PATH]
-	Insecure  bool     // plain HTTP, or a certificate nobody signed
-	Platforms []string // os/arch[/variant] of the cluster's nodes; empty for the engine's own
+	Prefix     string   // HOST[:PORT][/PATH]
+	PullPrefix string   // what the nodes call Prefix; "" for the same
+	Insecure   bool     // plain HTTP, or a certificate nobody signed
+	Platforms  []string // os/arch[/variant] of the cluster's nodes; empty for the engine's own
 }
 
 // PushTo sends images of the engine to a registry, only the layers it lacks,
@@ -119,6 +120,9 @@ func (i *Images) pushTo(ctx context.Context, ref string, r Registry, task *progr
 	<-reported // upload closes updates, also when it fails
 	if err != nil {
 		return "", err
+	}
+	if r.PullPrefix != "" {
+		to = strings.TrimSuffix(r.PullPrefix, "/") + strings.TrimPrefix(to, strings.TrimSuffix(r.Prefix, "/"))
 	}
 	return to + "@" + d.String(), nil
 }

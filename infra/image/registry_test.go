@@ -152,6 +152,29 @@ func TestNamesInARegistry(t *testing.T) {
 	}
 }
 
+func TestRegistryThatAClusterHosts(t *testing.T) {
+	tests := []struct {
+		text  string
+		want  Registry
+		found bool
+	}{
+		{"host: \"localhost:5001\"\nhelp: \"https://example.org\"\n", Registry{Prefix: "localhost:5001", Insecure: true}, true},
+		{"host: localhost:5001\nhostFromContainerRuntime: registry:5000\n", Registry{Prefix: "localhost:5001", PullPrefix: "registry:5000", Insecure: true}, true},
+		{"host: registry.example\n", Registry{Prefix: "registry.example"}, true},
+		{"help: none\n", Registry{}, false},
+		{"", Registry{}, false},
+	}
+	for _, tt := range tests {
+		got, found, err := parseHosting(tt.text)
+		if err != nil || found != tt.found || fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%q gives %+v, %t, %v", tt.text, got, found, err)
+		}
+	}
+	if _, _, err := parseHosting("- host"); err == nil {
+		t.Error("a list was accepted")
+	}
+}
+
 func TestLayersAreCompressedForRemoteRegistriesOnce(t *testing.T) {
 	images := offEngine(t)
 	img := imageOf(t, images, nil, tarLayer(t, "a", strings.Repeat("a", 100_000)), tarLayer(t, "b", "b"))
