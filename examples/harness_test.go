@@ -41,12 +41,12 @@ func newProject(t *testing.T, example string) *project {
 		t.Fatal(err)
 	}
 	p := &project{t: t, name: example, dir: dir, cluster: cluster, berth: berthBinary(t), http: localhostClient()}
-	p.run("down", "--volumes", "--rmi", "local") // what an aborted run may have left
+	p.must("down", "--volumes", "--rmi", "local") // what an aborted run may have left
 	t.Cleanup(func() {
 		if t.Failed() {
 			p.diagnose()
 		}
-		p.run("down", "--volumes", "--rmi", "local")
+		p.must("down", "--volumes", "--rmi", "local")
 	})
 	return p
 }
@@ -251,8 +251,8 @@ func (p *project) dev(args ...string) (stop func()) {
 			}
 		case <-time.After(20 * time.Second):
 			_ = cmd.Process.Kill()
-			<-ended
-			p.t.Errorf("berth dev did not end after an interrupt\n%s", output.String())
+			err := <-ended
+			p.t.Errorf("berth dev did not end after an interrupt (%v)\n%s", err, output.String())
 		}
 		if p.t.Failed() {
 			p.t.Log(output.String())

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/ingress"
 	"github.com/berth-dev/berth/infra/problem"
 )
@@ -171,6 +172,13 @@ func newClusterDeleteCommand(app *App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := app.clusters(cmd.Context())
 			if err != nil {
+				return err
+			}
+			engine, err := app.docker(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := gateway.New(engine).RemoveAll(cmd.Context(), app.clusterName()); err != nil {
 				return err
 			}
 			return manager.Delete(cmd.Context(), app.clusterName(), app.sink())

@@ -51,7 +51,7 @@ func nodePortOf(service *corev1.Service, port model.PublishedPort) (int, error) 
 			return int(p.NodePort), nil
 		}
 	}
-	return 0, fmt.Errorf("Service %q has no node port for %d/%s", service.Name, port.Target, port.Protocol)
+	return 0, fmt.Errorf("the Service %q has no node port for %d/%s", service.Name, port.Target, port.Protocol)
 }
 
 func kubeProtocol(protocol string) corev1.Protocol {
