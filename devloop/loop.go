@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-dev/berth/devloop/watch"
@@ -63,6 +64,7 @@ type loop struct {
 	notices  chan watch.Notice
 	outputs  chan Event
 	workers  workers
+	watchful atomic.Bool // the cluster is observed often
 }
 
 // A trip is a flight with what it is about.
@@ -184,6 +186,7 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 			return true, context.Cause(ctx)
 		}
 		if !l.startProject(ctx) && !l.startGroup() {
+			l.beWatchful()
 			return false, nil
 		}
 	}

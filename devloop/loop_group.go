@@ -204,15 +204,19 @@ type observation struct {
 }
 
 // start has the cluster observed again and again: pods come and go without us.
+// When nothing hangs on it that is seldom enough not to be felt.
 func (w *workers) start(ctx context.Context, l *loop) {
 	w.group.Go(func() {
-		for {
+		for n := 0; ; n++ {
 			timer := l.e.deps.Clock.NewTimer(l.e.observeEvery)
 			select {
 			case <-ctx.Done():
 				timer.Stop()
 				return
 			case <-timer.C():
+			}
+			if n%observeSeldom != 0 && !l.watchful.Load() {
+				continue
 			}
 			o := observation{services: map[string]model.ServiceState{}}
 			states, err := l.e.deps.Applier.Observe(ctx)
@@ -227,6 +231,19 @@ func (w *workers) start(ctx context.Context, l *loop) {
 			}
 		}
 	})
+}
+
+// observeSeldom is how many looks at the cluster are left out for one when no
+// service has a ledger or waits to recover.
+const observeSeldom = 10
+
+// beWatchful decides how often the cluster is observed.
+func (l *loop) beWatchful() {
+	watchful := len(l.have.Ledger) > 0
+	for _, s := range l.services {
+		watchful = watchful || s.late
+	}
+	l.watchful.Store(watchful)
 }
 
 // observe takes over what the cluster shows.

@@ -29,7 +29,8 @@ type turn struct {
 	result   translate.Result            // of facts
 	current  bool                        // result is the translation of facts
 	changes  model.ChangeSet
-	replaced map[string]bool // services whose workload an apply updated
+	applied  map[string]bool // services that were applied or restarted
+	replaced map[string]bool // those whose workload an apply updated, or that were restarted
 	loads    []model.NodeLoad
 	ports    []model.PublishedPort
 	steps    map[stepKey]time.Duration
@@ -52,7 +53,7 @@ type stepKey struct {
 func newTurn(deps Deps, want Want, have Have, dirty Dirty) *turn {
 	t := &turn{
 		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
-		replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
+		applied: map[string]bool{}, replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
 		synced: map[string][]string{}, work: dirty.Sync, output: func(string, string) {},
 	}
 	if t.facts == nil {
@@ -191,6 +192,9 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	}
 	i := slices.IndexFunc(result.Services, func(s translate.Service) bool { return s.Name == a.Service })
 	s := result.Services[i]
+	t.mu.Lock()
+	t.applied[s.Name] = true
+	t.mu.Unlock()
 	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
 	t.record(changes)
 	if err != nil {
@@ -260,7 +264,7 @@ func replaces(changes model.ChangeSet, s translate.Service) bool {
 func (t *turn) restart(ctx context.Context, service string) error {
 	t.mu.Lock()
 	done := t.replaced[service]
-	t.replaced[service] = true
+	t.replaced[service], t.applied[service] = true, true
 	t.mu.Unlock()
 	if done {
 		return nil

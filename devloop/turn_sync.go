@@ -17,9 +17,12 @@ var ErrNoSupervisor = errors.New("the program does not run under berth's supervi
 // inPods does the same in every running container of a service, all at once.
 // A container that ends meanwhile is no failure: its successor is seen to.
 func (t *turn) inPods(ctx context.Context, service string, do func(context.Context, model.PodState) error) error {
-	pods, err := t.pods(ctx, service)
-	if err != nil {
-		return err
+	pods := running(t.have.Services[service])
+	if t.hasNewPods(service) || len(pods) == 0 {
+		var err error
+		if pods, err = t.observePods(ctx, service); err != nil {
+			return err
+		}
 	}
 	errs := make([]error, len(pods))
 	var workers sync.WaitGroup
@@ -30,37 +33,51 @@ func (t *turn) inPods(ctx context.Context, service string, do func(context.Conte
 	if errors.Join(errs...) == nil || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	now, err := t.pods(ctx, service)
+	now, err := t.observePods(ctx, service)
 	if err != nil {
 		return err
 	}
 	for i, pod := range pods {
-		gone := !slices.ContainsFunc(now, func(p model.PodState) bool { return p.ContainerID == pod.ContainerID })
-		if gone {
+		if !slices.ContainsFunc(now, func(p model.PodState) bool { return p.ContainerID == pod.ContainerID }) {
 			errs[i] = nil
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// pods lists the running containers of a service.
-func (t *turn) pods(ctx context.Context, service string) ([]model.PodState, error) {
+// hasNewPods reports whether this turn has, or may have, given a service new
+// pods. Otherwise what the loop observed last is good enough, and asking the
+// cluster would take longer than the sync: a container that is newer than that
+// gets everything when it is seen.
+func (t *turn) hasNewPods(service string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.applied[t.want.carrier(service)]
+}
+
+// observePods asks the cluster for the running containers of a service.
+func (t *turn) observePods(ctx context.Context, service string) ([]model.PodState, error) {
 	states, err := t.deps.Applier.Observe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var pods []model.PodState
 	for _, s := range states {
-		if s.Service != service {
-			continue
-		}
-		for _, p := range s.Pods {
-			if p.ContainerID != "" && p.Phase == "Running" {
-				pods = append(pods, p)
-			}
+		if s.Service == service {
+			return running(s), nil
 		}
 	}
-	return pods, nil
+	return nil, nil
+}
+
+// running lists the pods whose container can be acted in.
+func running(s model.ServiceState) []model.PodState {
+	var pods []model.PodState
+	for _, p := range s.Pods {
+		if p.ContainerID != "" && p.Phase == "Running" {
+			pods = append(pods, p)
+		}
+	}
+	return pods
 }
 
 // sync writes files into the containers of a service: what changed into those
