@@ -131,3 +131,24 @@ func TestAPIServerAcceptsTheCorpus(t *testing.T) {
 		}
 	}
 }
+
+func TestAPIServerAcceptsEveryConceptAndCombination(t *testing.T) {
+	server := newAPIServer(t)
+	inputs := goldenInputs(t)
+	for i, in := range combinations(t, 60) {
+		in.Project.Name = fmt.Sprintf("combination-%d", i)
+		inputs[in.Project.Name] = in
+	}
+	for i, row := range attributeRows(t) {
+		in, _ := row.read(t)
+		in.Project.Name = fmt.Sprintf("row-%d", i)
+		inputs[in.Project.Name] = in
+	}
+	for name, in := range inputs {
+		for kind, target := range targets() {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				server.check(t, mustTranslate(t, in, target))
+			})
+		}
+	}
+}

@@ -160,11 +160,11 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 			LocalObjectReference: corev1.LocalObjectReference{Name: object.name},
 			Items:                []corev1.KeyToPath{{Key: object.key, Path: rel, Mode: ptr(mode)}},
 		}})
-		paths = append(paths, rel)
+		paths = append(paths, fmt.Sprintf("%s=%s:%o", rel, object.name, mode))
 	}
 	if len(together) > 0 && l.free(s.path+".secrets", secretsDir) {
 		source := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: uniqueTargets(together)}}
-		name := p.add("secrets "+s.path+strings.Join(paths, " "), "secrets", source)
+		name := p.add("secrets "+s.unit.path+" "+strings.Join(paths, " "), "secrets", source)
 		l.add(corev1.VolumeMount{Name: name, MountPath: secretsDir, ReadOnly: true})
 	}
 	for i, c := range s.spec.Configs {

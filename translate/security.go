@@ -70,12 +70,11 @@ func (t *translator) securityOption(c *corev1.SecurityContext, path, opt string)
 	case "label":
 		t.seLinux(c, path, value)
 	case "systempaths":
-		if value == "unconfined" {
-			c.ProcMount = ptr(corev1.UnmaskedProcMount)
-			t.report.approximated(path, "procMount Unmasked, which asks for a user namespace of the pod", "")
+		if value == "unconfined" && c.Privileged != nil {
+			t.report.exact(path, "nothing is masked in a privileged container")
 			return
 		}
-		t.report.dropped(path, fmt.Sprintf("%q is not known", opt), "")
+		t.report.dropped(path, "a pod shows masked paths only with a user namespace of its own, or privileged", "set procMount and hostUsers with an x-berth patch")
 	default:
 		t.report.dropped(path, fmt.Sprintf("%q has no counterpart in a pod", opt), "")
 	}

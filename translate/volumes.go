@@ -93,7 +93,7 @@ func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
 	}
 	if s.spec.ShmSize > 0 && !l.has("/dev/shm") {
 		source := memory(int64(s.spec.ShmSize))
-		l.add(corev1.VolumeMount{Name: p.add(s.path+" shm", "shm", source), MountPath: "/dev/shm"})
+		l.add(corev1.VolumeMount{Name: p.add(fmt.Sprintf("%s shm %d", s.unit.path, s.spec.ShmSize), "shm", source), MountPath: "/dev/shm"})
 	}
 	t.mountDevices(p, l, s)
 	t.mountSocket(p, l, s)
@@ -123,7 +123,7 @@ func (t *translator) mount(p *podVolumes, l *mountList, s scope, attribute strin
 				t.report.approximated(attribute+".tmpfs.mode", "a volume in memory is open to every user of the container (0777)", "")
 			}
 		}
-		name := p.add(s.path+" tmpfs "+v.Target, "tmpfs-"+v.Target, memory(size))
+		name := p.add(fmt.Sprintf("%s tmpfs %s %d", s.unit.path, v.Target, size), "tmpfs-"+v.Target, memory(size))
 		l.add(corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
 	case types.VolumeTypeImage:
 		t.mountImage(p, l, attribute, v)
@@ -312,7 +312,7 @@ func (t *translator) mountTmpfs(p *podVolumes, l *mountList, s scope, attribute,
 			t.report.approximated(attribute, fmt.Sprintf("a volume in memory without the option %q", o), "")
 		}
 	}
-	name := p.add(s.path+" tmpfs "+target, "tmpfs-"+target, memory(size))
+	name := p.add(s.unit.path+" tmpfs "+text, "tmpfs-"+target, memory(size))
 	l.add(corev1.VolumeMount{Name: name, MountPath: target, ReadOnly: readOnly})
 }
 

@@ -130,8 +130,8 @@ func (t *translator) preStart(p *podVolumes, names *nameSet, u *unit, mounts []c
 		if f, ok := t.in.Images[s.image]; ok {
 			s.facts = &f
 		}
-		own := slices.Clone(mounts)
-		for _, m := range t.mounts(p, s) {
+		own := t.mounts(p, s)
+		for _, m := range mounts {
 			if !slices.ContainsFunc(own, func(x corev1.VolumeMount) bool { return x.MountPath == m.MountPath }) {
 				own = append(own, m)
 			}
