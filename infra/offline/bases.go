@@ -172,9 +172,10 @@ func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 		if err := f.kit.ensureDebian(ctx, f.client); err != nil {
 			return b, err
 		}
-		task := progress.Start(f.kit.sink, "stand-in for "+ref, r.Holds)
-		err := retry(ctx, task, func() error { return f.make(ctx, task) })
-		if task.End(err, r.Holds) != nil {
+		err := f.kit.makeImage(ctx, f.client, b.StandIn, "stand-in for "+ref, func(task *progress.Task) error {
+			return retry(ctx, task, func() error { return f.make(ctx, task) })
+		})
+		if err != nil {
 			return b, fmt.Errorf("make a stand-in for image %q: %w", ref, err)
 		}
 	}
@@ -184,7 +185,7 @@ func (f forge) ensure(ctx context.Context, ref string) (Base, error) {
 
 func (f forge) make(ctx context.Context, task *progress.Task) (err error) {
 	r := f.recipe
-	w, err := openWorkshop(ctx, f.client, task, debianImage())
+	w, err := openWorkshop(ctx, f.client, task, debianImage(), f.standIn())
 	if err != nil {
 		return err
 	}
@@ -256,7 +257,7 @@ func (f forge) addPrograms(ctx context.Context, w *workshop) error {
 // fetch runs the recipe's fetch script in a container of its own and returns
 // the archive it prints.
 func (f forge) fetch(ctx context.Context, task *progress.Task) (archive io.Reader, err error) {
-	w, err := openWorkshop(ctx, f.client, task, debianImage())
+	w, err := openWorkshop(ctx, f.client, task, debianImage(), f.standIn())
 	if err != nil {
 		return nil, err
 	}

@@ -40,16 +40,12 @@ func debianImage() string { return "berth/debian:" + debianSuite + "-" + debianK
 
 // ensureDebian gives the engine the Debian base, made with mmdebstrap.
 func (k *Kit) ensureDebian(ctx context.Context, c *docker.Client) error {
-	ref := debianImage()
-	if _, found, err := c.ImageInfo(ctx, ref); err != nil || found {
-		return err
-	}
-	task := progress.Start(k.sink, "Debian "+debianSuite, "looking for a mirror")
-	err := k.makeDebian(ctx, c, task, ref)
-	return task.End(err, "")
+	return k.makeImage(ctx, c, debianImage(), "Debian "+debianSuite, func(task *progress.Task) error {
+		return k.makeDebian(ctx, c, task)
+	})
 }
 
-func (k *Kit) makeDebian(ctx context.Context, c *docker.Client, task *progress.Task, ref string) error {
+func (k *Kit) makeDebian(ctx context.Context, c *docker.Client, task *progress.Task) error {
 	dir, err := k.store.make(ctx, "debian", debianKey(), task, func(dir string) error {
 		return bootstrap(ctx, task, filepath.Join(dir, "rootfs.tar"))
 	})
@@ -62,7 +58,7 @@ func (k *Kit) makeDebian(ctx context.Context, c *docker.Client, task *progress.T
 	}
 	defer rootfs.Close()
 	task.Update("importing into the engine")
-	return c.ImportRootfs(ctx, rootfs, ref, []string{`CMD ["bash"]`, "LABEL " + labelKit + "=debian"})
+	return c.ImportRootfs(ctx, rootfs, debianImage(), []string{`CMD ["bash"]`, "LABEL " + labelKit + "=debian"})
 }
 
 // bootstrap makes the root file system as an archive.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -80,12 +81,15 @@ func fileLayer(open tarball.Opener) (v1.Layer, error) {
 }
 
 // writeLayout writes images as one OCI layout below dir, sharing layers.
-func writeLayout(dir string, specs []nodeImageSpec) error {
+func writeLayout(ctx context.Context, dir string, specs []nodeImageSpec) error {
 	l, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
 	}
 	for _, s := range specs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		img, err := s.image()
 		if err != nil {
 			return fmt.Errorf("image %q: %w", s.ref, err)

@@ -44,7 +44,7 @@ func TestImagesAreReproducible(t *testing.T) {
 	layout := filepath.Join(dir, "layout")
 	other := spec
 	other.ref = "example.com/y:1"
-	if err := writeLayout(layout, []nodeImageSpec{spec, other}); err != nil {
+	if err := writeLayout(t.Context(), layout, []nodeImageSpec{spec, other}); err != nil {
 		t.Fatal(err)
 	}
 	blobs, err := os.ReadDir(filepath.Join(layout, "blobs", "sha256"))

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/progress"
@@ -19,13 +21,50 @@ type workshop struct {
 	task   *progress.Task
 }
 
-// openWorkshop starts a container of an image that does nothing. The caller
-// closes it.
-func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image string) (*workshop, error) {
+// makeImage gives the engine an image whose name ends in the key of all that
+// goes into it, calling make when it is not there. Processes that make images
+// of one name, whatever the key, take turns; what one that was killed left
+// behind is removed.
+func (k *Kit) makeImage(ctx context.Context, c *docker.Client, ref, title string, make func(*progress.Task) error) error {
+	if _, found, err := c.ImageInfo(ctx, ref); err != nil || found {
+		return err
+	}
+	name, _, _ := strings.Cut(ref, ":")
+	task := progress.Start(k.sink, title, "starting")
+	err := func() error {
+		unlock, err := k.store.lock(ctx, filepath.Join("locks", filepath.Base(name)), task)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if _, found, err := c.ImageInfo(ctx, ref); err != nil || found {
+			return err
+		}
+		left, err := c.Containers(ctx, labelWorkshop+"="+name)
+		if err != nil {
+			return err
+		}
+		for _, l := range left {
+			if err := c.RemoveContainer(ctx, l.ID); err != nil {
+				return err
+			}
+		}
+		return make(task)
+	}()
+	return task.End(err, ref)
+}
+
+// labelWorkshop is on workshops: the name of the image that is made in it.
+const labelWorkshop = "dev.berth.workshop"
+
+// openWorkshop starts a container of image that does nothing, to make the
+// image called ref in. The caller closes it.
+func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image, ref string) (*workshop, error) {
+	name, _, _ := strings.Cut(ref, ":")
 	id, err := c.CreateContainer(ctx, docker.RunSpec{
 		Image: image, Entrypoint: []string{"sleep", "infinity"}, Privileged: true,
 		Network: "host", // reaches whatever mirrors this machine reaches
-		Labels:  map[string]string{labelKit: "workshop"},
+		Labels:  map[string]string{labelWorkshop: name},
 	})
 	if err != nil {
 		return nil, err

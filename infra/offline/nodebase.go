@@ -43,13 +43,14 @@ func (k *Kit) ensureNodeBase(ctx context.Context, c *docker.Client) (string, err
 	if err := k.ensureDebian(ctx, c); err != nil {
 		return "", err
 	}
-	task := progress.Start(k.sink, "node packages", "starting a container")
-	return ref, task.End(makeNodeBase(ctx, c, task, ref, install), "")
+	return ref, k.makeImage(ctx, c, ref, "node packages", func(task *progress.Task) error {
+		return makeNodeBase(ctx, c, task, ref, install)
+	})
 }
 
 func makeNodeBase(ctx context.Context, c *docker.Client, task *progress.Task, ref, install string) error {
 	return retry(ctx, task, func() (err error) {
-		w, err := openWorkshop(ctx, c, task, debianImage())
+		w, err := openWorkshop(ctx, c, task, debianImage(), ref)
 		if err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ func (k *Kit) ensureNetRootfs(ctx context.Context, c *docker.Client, nodeBase st
 	if !k.store.has("net-rootfs", key) {
 		task := progress.Start(k.sink, "network tools", "collecting commands and libraries")
 		_, err := k.store.make(ctx, "net-rootfs", key, task, func(dir string) (err error) {
-			w, err := openWorkshop(ctx, c, task, nodeBase)
+			w, err := openWorkshop(ctx, c, task, nodeBase, "berth/net-rootfs")
 			if err != nil {
 				return err
 			}

@@ -105,9 +105,9 @@ func (k *Kit) EnsureNodeImage(ctx context.Context, c *docker.Client) (string, er
 	if err != nil {
 		return "", err
 	}
-	task := progress.Start(k.sink, "node image "+plan.version, "collecting")
-	err = k.makeNodeImage(ctx, c, task, plan, built, nodeBase, netRootfs)
-	return plan.ref(), task.End(err, plan.ref())
+	return plan.ref(), k.makeImage(ctx, c, plan.ref(), "node image "+plan.version, func(task *progress.Task) error {
+		return k.makeNodeImage(ctx, c, task, plan, built, nodeBase, netRootfs)
+	})
 }
 
 func (k *Kit) makeNodeImage(ctx context.Context, c *docker.Client, task *progress.Task, plan nodePlan, built map[string]string, nodeBase, netRootfs string) (err error) {
@@ -125,7 +125,7 @@ func (k *Kit) makeNodeImage(ctx context.Context, c *docker.Client, task *progres
 		return err
 	}
 	defer os.RemoveAll(work)
-	w, err := openWorkshop(ctx, c, task, nodeBase)
+	w, err := openWorkshop(ctx, c, task, nodeBase, plan.ref())
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (k *Kit) makeNodeImage(ctx context.Context, c *docker.Client, task *progres
 	}
 	task.Update(fmt.Sprintf("making %d images", len(specs)))
 	stop := startBeat(task, fmt.Sprintf("making %d images", len(specs)))
-	err = writeLayout(filepath.Join(work, "layout"), specs)
+	err = writeLayout(ctx, filepath.Join(work, "layout"), specs)
 	stop()
 	if err != nil {
 		return err
