@@ -105,6 +105,24 @@ func TestEngineImagesReachRealNodes(t *testing.T) {
 	})
 }
 
+func TestImageOfAnotherPlatformIsRefused(t *testing.T) {
+	_, images, project := onEngine(t)
+	_, nodes := fakeNodes("a")
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+	spec := model.BuildSpec{Name: "berth.test/" + project, Project: project, Context: dir, Platforms: []string{"linux/s390x"}}
+	facts, err := images.Build(t.Context(), spec, progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard); err == nil || !strings.Contains(err.Error(), "is for linux/s390x, not for linux/") {
+		t.Errorf("error is %v", err)
+	}
+	request := LoadRequest{Refs: []string{facts.Ref}, Nodes: nodes, Platform: "linux/s390x", Sink: progress.Discard}
+	if loads, err := images.LoadAll(t.Context(), request); err != nil || loads[0].Outcome != model.LoadSent {
+		t.Errorf("asked for: %v %v", outcomes(loads), err)
+	}
+}
+
 // TestManyLoadsLeaveTheNodesFlat rebuilds, loads and prunes as the dev loop
 // does, and counts what containerd keeps.
 func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // imageKey is where the layout remembers an image of an engine: IDs are
@@ -88,10 +89,24 @@ func (i *Images) export(ctx context.Context, w want) (layout.Image, error) {
 	if err != nil {
 		return layout.Image{}, err
 	}
-	if err := i.cache.PutImage(key, img); err != nil {
+	if err := w.checkPlatform(img); err != nil {
 		return layout.Image{}, err
 	}
-	return img, nil
+	return img, i.cache.PutImage(key, img)
+}
+
+// checkPlatform refuses an image that the nodes could not run: an engine may
+// hold just one of another platform, and hands it out all the same.
+func (w want) checkPlatform(img layout.Image) error {
+	p, err := platforms.Parse(w.platform)
+	if err != nil {
+		return err
+	}
+	if img.Platform.OS == "" || platforms.Only(p).Match(img.Platform) {
+		return nil
+	}
+	return problem.New(fmt.Sprintf("the image is for %s, not for %s", img.PlatformString(), w.platform), nil,
+		fmt.Sprintf("pull or build it for %s, or choose what there is with --platform", w.platform))
 }
 
 func (i *Images) fetch(ctx context.Context, w want) (layout.Image, error) {

@@ -42,8 +42,15 @@ type commandError struct {
 	output string
 }
 
+// Error leaves out what ctr logs besides its error.
 func (e *commandError) Error() string {
-	return "exit status " + e.status + "\n" + strings.TrimSpace(e.output)
+	text := "exit status " + e.status
+	for line := range strings.Lines(strings.TrimSpace(e.output)) {
+		if !strings.Contains(line, "level=warning") && !strings.Contains(line, "level=info") {
+			text += "\n" + strings.TrimRight(line, "\n")
+		}
+	}
+	return text
 }
 
 // run carries out a command line and returns its output, standard error
