@@ -12,11 +12,15 @@ EXAMPLE        ?= guestbook
 TEST_CLUSTER   ?= berth-test
 LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
+RACE           := ./cmd/internal/ui/... ./devloop/... ./infra/agent/... ./infra/gateway/... ./infra/image/... ./infra/progress/...
+FUZZTIME       ?= 60s
 PLATFORMS      := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
 LDFLAGS        := -s -w -X github.com/berth-dev/berth/cmd/internal/cli.version=$(VERSION)
-# An engine that `make engine` started beside an unusable one is chosen for everything below.
--include .berth/engine.env
+# An engine that `make engine` started beside an unusable one is chosen for everything after it.
+WITH_ENGINE    := set -a; if [ -f .berth/engine.env ]; then . ./.berth/engine.env; fi; set +a;
+# Unit tests see neither engine nor cluster: what needs them is skipped by name, and runs in e2e.
+WITHOUT_ENGINE := DOCKER_HOST=unix:///nonexistent/docker.sock KUBECONFIG=/nonexistent/kubeconfig
 
 .PHONY: help
 help: ## show this list
@@ -40,39 +44,50 @@ engine: build ## make sure that a Docker Engine runs (installs one on Debian or 
 	@$(BERTH) offline engine --output .berth/engine.env >/dev/null
 
 offline: engine ## build the offline kit where no registry is reachable
-	@$(BERTH) offline build --if-needed
+	@$(WITH_ENGINE) $(BERTH) offline build --if-needed
 
 up: offline ## bring up an example on a 3-node cluster and print its URLs (EXAMPLE=guestbook)
-	@$(BERTH) --project-directory examples/$(EXAMPLE) -f examples/$(EXAMPLE)/compose.yaml up
+	@$(WITH_ENGINE) $(BERTH) -f examples/$(EXAMPLE)/compose.yaml up
 
 down: build ## take the example down again
-	@$(BERTH) --project-directory examples/$(EXAMPLE) -f examples/$(EXAMPLE)/compose.yaml down
+	@$(WITH_ENGINE) $(BERTH) -f examples/$(EXAMPLE)/compose.yaml down
 
 # --- test -------------------------------------------------------------------
 
-.PHONY: test test-full lint unit golden race cross test-cluster e2e bench fuzz
+.PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz bench release
 test: lint unit race cross e2e ## everything CI runs
+	@echo "left out of make test, see make test-full: a minute of each fuzz target; the comparison of cluster creation with kind"
+
+test-full: test fuzz ## all of make test, and what takes longer
+	@$(WITH_ENGINE) BERTH_BENCH_CLUSTER=1 go test -timeout 30m -run '^$$' -bench Create -benchtime 3x ./infra/cluster
 
 lint: $(LINT) ## golangci-lint and go vet
 	@$(LINT) run ./...
 
 unit: agent ## unit, golden and script tests; no engine needed
-	@go test ./...
+	@$(WITHOUT_ENGINE) go test ./...
 
 golden: ## rewrite the expected files of golden and script tests; read the diff
-	@UPDATE=1 go test ./translate/... ./cmd/internal/cli/... ./devloop/... -run 'Golden|Script|Plan'
+	@UPDATE=1 $(WITHOUT_ENGINE) go test ./translate/... ./cmd/internal/cli/... ./devloop/... -run 'Golden|Script|Plan'
 
 race: agent ## the race detector over the packages with goroutines
-	@CGO_ENABLED=1 go test -race -short ./cmd/internal/ui/... ./devloop/... ./infra/agent/... ./infra/gateway/... ./infra/image/... ./infra/progress/...
+	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(RACE)
 
 cross: agent ## berth compiles for every platform it is released for
 	@for p in $(PLATFORMS); do GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/berth && echo "ok $$p"; done
 
-test-cluster: offline ## a healthy cluster for tests
-	@$(BERTH) cluster create --name $(TEST_CLUSTER) --http-port 8480 --https-port 8443 --recreate-unhealthy
+test-cluster: offline ## a new cluster for tests
+	@$(WITH_ENGINE) $(BERTH) cluster delete $(TEST_CLUSTER) && \
+	  $(BERTH) cluster create $(TEST_CLUSTER) --http-port 8480 --https-port 8443
 
 e2e: test-cluster ## the tests that need the engine and the cluster; none may be skipped
-	@BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) go test -timeout 45m -p 1 ./infra/... ./examples/... ./cmd/...
+	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) BERTH_BIN=$(abspath $(BERTH)) \
+	  go test -timeout 45m -p 1 ./infra/... ./translate/... ./cmd/... ./examples/...
+
+fuzz: ## a minute of each fuzz target
+	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
+	  { grep -ho '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/func //' | while read -r target; do \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; done; done
 
 bench: ## every benchmark
 	@go test -run '^$$' -bench . -benchmem ./...
@@ -82,6 +97,17 @@ bench-images: test-cluster ## berth load against kind load docker-image, as a ta
 	@go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
 
 # --- release and cleaning ---------------------------------------------------
+
+release: agent ## archives, checksums and completion files in dist/ (VERSION=v1.2.3)
+	@rm -rf dist && mkdir -p dist/completion
+	@for shell in bash zsh fish powershell; do go run ./cmd/berth completion $$shell > dist/completion/berth.$$shell; done
+	@for p in $(PLATFORMS); do \
+	  os=$${p%/*}; arch=$${p#*/}; name=berth_$(VERSION)_$${os}_$$arch; exe=berth; [ $$os = windows ] && exe=berth.exe; \
+	  GOOS=$$os GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o dist/$$name/$$exe ./cmd/berth; \
+	  cp -r LICENSE README.md dist/completion dist/$$name/; \
+	  tar -C dist --sort=name --owner=0 --group=0 --mtime=@0 -czf dist/$$name.tar.gz $$name; rm -rf dist/$$name; \
+	done
+	@cd dist && sha256sum *.tar.gz > checksums.txt && cat checksums.txt
 
 .PHONY: clean
 clean: ## remove what was built here; engine, clusters and caches stay

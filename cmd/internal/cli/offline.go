@@ -36,8 +36,8 @@ func newOfflineEngineCommand(app *App) *cobra.Command {
 		Short: "Find a Docker Engine that works, or install and start one",
 		Long: `Find a Docker Engine that can run privileged containers. Where there is none, one
 is installed and started on Debian and Ubuntu, as root. It prints the engine's
-address; with --output it writes DOCKER_HOST for make to a file when the engine
-is not at the default address.`,
+address; with --output it writes DOCKER_HOST=... to a file when the engine is not
+at the default address.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kit, err := offline.New(app.sink())
@@ -72,7 +72,7 @@ func writeEngineFile(path string, engine offline.Engine) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte("export DOCKER_HOST := "+engine.Host+"\n"), 0o644)
+	return os.WriteFile(path, []byte("DOCKER_HOST="+engine.Host+"\n"), 0o644)
 }
 
 func newOfflineBuildCommand(app *App) *cobra.Command {
