@@ -83,9 +83,7 @@ func (i *Images) export(ctx context.Context, w want) (layout.Image, error) {
 	if img, ok := i.cache.GetImage(key); ok && w.satisfied(i.cache, img) {
 		return img, nil
 	}
-	img, err := i.exports.do(ctx, fmt.Sprint(key, w.layers), func(ctx context.Context) (layout.Image, error) {
-		return i.fetch(ctx, w)
-	})
+	img, err := i.fetch(ctx, w)
 	if err != nil {
 		return layout.Image{}, err
 	}

@@ -24,17 +24,15 @@ type Options struct {
 const DefaultCacheLimit = 8 << 30
 
 // Images builds, fetches and loads images through one engine. It is safe for
-// concurrent use; the same work asked for twice at once is done once.
+// concurrent use.
 type Images struct {
 	engine *docker.Client
 	cache  *layout.Store
 	limit  int64
 	getenv func(string) string
 
-	loads    flight[[]nodeResult] // by image ID, names and node
-	exports  flight[layout.Image] // by image ID
-	once     sync.Once            // guards store
-	store    bool                 // the engine keeps images in containerd
+	once     sync.Once // guards store
+	store    bool      // the engine keeps images in containerd
 	storeErr error
 
 	mu            sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,32 +125,35 @@ func TestFailingNodeIsNamedAndStopsNoOther(t *testing.T) {
 
 func TestConcurrentLoadsShareTheWork(t *testing.T) {
 	images := offEngine(t)
+	other, err := New(nil, Options{CacheDir: images.cache.Dir()}) // as another process has
+	if err != nil {
+		t.Fatal(err)
+	}
 	fakes, nodes := fakeNodes("a")
 	img := imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x"))
-	arrived := make(chan struct{}, 8)
-	release := make(chan struct{})
+	arrived, release := make(chan struct{}, 8), make(chan struct{})
 	fakes[0].before = func(n *fakeNode) error {
-		n.mu.Unlock() // others may ask for the state meanwhile
 		arrived <- struct{}{}
 		<-release
-		n.mu.Lock()
 		return nil
 	}
 	var running sync.WaitGroup
+	var waiting atomic.Int32
 	errs := make([]error, 8)
 	for k := range errs {
-		running.Go(func() { _, errs[k] = loadArchived(t.Context(), images, nodes, img) })
+		running.Go(func() {
+			_, errs[k] = []*Images{images, other}[k%2].LoadAll(t.Context(), LoadRequest{
+				Archived: []layout.NamedImage{img}, Nodes: nodes, Platform: "linux/amd64",
+				Sink: progress.SinkFunc(func(e progress.Event) {
+					if strings.Contains(e.Text, "waiting for another load") {
+						waiting.Add(1)
+					}
+				}),
+			})
+		})
 	}
 	<-arrived
-	// All eight wait for the one import before it may end.
-	waitFor(t, func() bool {
-		images.loads.mu.Lock()
-		defer images.loads.mu.Unlock()
-		for _, c := range images.loads.calls {
-			return c.waiters == len(errs)
-		}
-		return false
-	})
+	waitFor(t, func() bool { return int(waiting.Load()) == len(errs)-1 })
 	close(release)
 	running.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -175,36 +179,25 @@ func TestCancelledLoadStopsAndNobodyElseSuffers(t *testing.T) {
 	images := offEngine(t)
 	fakes, nodes := fakeNodes("a")
 	img := imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x"))
-	arrived, release := make(chan struct{}), make(chan struct{})
-	fakes[0].before = func(n *fakeNode) error {
-		n.mu.Unlock()
-		close(arrived)
-		<-release
-		n.mu.Lock()
-		return nil
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	patient := make(chan error)
-	go func() {
-		<-arrived
-		go func() {
-			_, err := loadArchived(t.Context(), images, nodes, img)
-			patient <- err
-		}()
-		waitFor(t, func() bool {
-			images.loads.mu.Lock()
-			defer images.loads.mu.Unlock()
-			for _, c := range images.loads.calls {
-				return c.waiters == 2
-			}
-			return false
+	var once sync.Once
+	fakes[0].before = func(*fakeNode) error {
+		once.Do(func() {
+			go func() {
+				_, err := loadArchived(t.Context(), images, nodes, img)
+				patient <- err
+			}()
+			cancel()
 		})
-		cancel()
-	}()
+		return ctx.Err()
+	}
 	if _, err := loadArchived(ctx, images, nodes, img); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	close(release)
+	fakes[0].mu.Lock()
+	fakes[0].before = nil
+	fakes[0].mu.Unlock()
 	if err := <-patient; err != nil {
 		t.Errorf("the other load: %v", err)
 	}

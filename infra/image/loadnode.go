@@ -21,6 +21,14 @@ import (
 func (i *Images) loadOne(ctx context.Context, item loadable, nodes []Node, platform string, sink progress.Sink) []model.NodeLoad {
 	task := progress.Start(sink, "load "+item.title, "asking the nodes what they have")
 	job := &loadJob{images: i, item: item, platform: platform, task: task, start: time.Now()}
+	// Whoever loads the same image at the same time does the work; the others
+	// find it done.
+	unlock, err := i.cache.Lock(ctx, item.key, func() { task.Update("waiting for another load of this image") })
+	if err != nil {
+		_ = task.End(err, "")
+		return job.failed(nodes, err)
+	}
+	defer unlock()
 	results := job.run(ctx, nodes)
 	var failed []error
 	for _, r := range results {
@@ -95,12 +103,21 @@ func (j *loadJob) run(ctx context.Context, nodes []Node) []model.NodeLoad {
 		}
 		if r.Err == nil {
 			var got nodeResult
-			if got, r.Err = j.loadShared(ctx, node, states[n], img); r.Err == nil {
+			if got, r.Err = j.loadNode(ctx, node, states[n], img); r.Err == nil {
 				r.Outcome, r.Layers, r.Bytes = got.outcome, got.layers, got.bytes
 			}
 		}
 		r.AllLayers, r.Took = len(img.DiffIDs), time.Since(j.start)
 	})
+	return results
+}
+
+// failed are the results of a load that never began.
+func (j *loadJob) failed(nodes []Node, err error) []model.NodeLoad {
+	var results []model.NodeLoad
+	for _, node := range nodes {
+		results = append(results, model.NodeLoad{Node: node.Name(), Image: j.item.title, Outcome: model.LoadFailed, Err: err, Took: time.Since(j.start)})
+	}
 	return results
 }
 
@@ -189,20 +206,6 @@ func missingLayers(chain []digest.Digest, s NodeState) map[int]bool {
 		}
 	}
 	return missing
-}
-
-// loadShared lets loads of the same image onto the same node that run at the
-// same time share one.
-func (j *loadJob) loadShared(ctx context.Context, node Node, state NodeState, img layout.Image) (nodeResult, error) {
-	key := fmt.Sprint(img.Digest(), j.item.names, node.Name())
-	results, err := j.images.loads.do(ctx, key, func(ctx context.Context) ([]nodeResult, error) {
-		r, err := j.loadNode(ctx, node, state, img)
-		return []nodeResult{r}, err
-	})
-	if err != nil {
-		return nodeResult{}, err
-	}
-	return results[0], nil
 }
 
 // loadNode gives a node what it lacks and checks that it has the image then. A
