@@ -240,8 +240,13 @@ func (m *Manager) complete(ctx context.Context, s Spec, started map[string]time.
 		cancel()
 		return errors.Join(err, ignoreCancelled(<-stepped))
 	}
-	b.set(0, "the ingress")
-	return <-stepped
+	select {
+	case err := <-stepped:
+		return err
+	default:
+		b.set(0, "the ingress")
+		return <-stepped
+	}
 }
 
 // ignoreCancelled drops the error of work that was called off.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,8 @@ import (
 )
 
 // The tests of this file make clusters of their own, small ones. They need an
-// engine and a node image: the one of the shared test cluster.
+// engine and a node image: the offline kit's newest, or the one of the shared
+// test cluster.
 
 const (
 	envCreate  = "BERTH_TEST_CREATE" // in a child: the cluster to create
@@ -69,6 +71,16 @@ func fixture(t testing.TB) (m *Manager, image string) {
 	}
 	t.Cleanup(func() { _ = engine.Close() })
 	m = New(engine, t.TempDir())
+	kit, err := engine.Images(t.Context(), "dev.berth.kit=node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(kit, func(a, b docker.ImageSummary) int { return b.Created.Compare(a.Created) })
+	for _, i := range kit {
+		if len(i.Tags) > 0 {
+			return m, i.Tags[0]
+		}
+	}
 	nodes, err := m.Nodes(t.Context(), shared)
 	if err != nil || len(nodes) == 0 {
 		t.Fatalf("nodes of %s: %v, %v", shared, nodes, err)

@@ -90,7 +90,7 @@ func Choose(ctx context.Context, engine imageInspector, want Kind, nodeImage str
 }
 
 // traefikImage is pulled where Traefik was asked for and is not on the node.
-const traefikImage = "docker.io/library/traefik:v3.6.12"
+const traefikImage = "docker.io/library/traefik:v3.7.13"
 
 func find(images []string, part string) string {
 	for _, image := range images {

@@ -19,8 +19,8 @@ func (f fakeEngine) ImageInfo(_ context.Context, ref string) (docker.ImageInfo, 
 func TestChooseByWhatTheNodeImageHolds(t *testing.T) {
 	engine := fakeEngine{
 		"kindest/node:v1.37.0": nil,
-		"kit":                  {LabelImages: "registry.k8s.io/pause:3.10 docker.io/berth/traefik:v3.6.12"},
-		"kit-both":             {LabelImages: "docker.io/berth/traefik:v3.6.12 registry.k8s.io/ingress-nginx/controller:v1.15.1"},
+		"kit":                  {LabelImages: "registry.k8s.io/pause:3.10 docker.io/berth/traefik:v3.7.13"},
+		"kit-both":             {LabelImages: "docker.io/berth/traefik:v3.7.13 registry.k8s.io/ingress-nginx/controller:v1.15.1"},
 		"kit-neither":          {LabelImages: "registry.k8s.io/pause:3.10"},
 	}
 	for name, tc := range map[string]struct {
@@ -33,9 +33,9 @@ func TestChooseByWhatTheNodeImageHolds(t *testing.T) {
 		"kind's own node image":       {Auto, "kindest/node:v1.37.0", Nginx, nginxImage, ""},
 		"an image not in the engine":  {Auto, "elsewhere/node:v1", Nginx, nginxImage, ""},
 		"no wish is auto":             {"", "kindest/node:v1.37.0", Nginx, nginxImage, ""},
-		"the kit":                     {Auto, "kit", Traefik, "docker.io/berth/traefik:v3.6.12", ""},
+		"the kit":                     {Auto, "kit", Traefik, "docker.io/berth/traefik:v3.7.13", ""},
 		"the kit with both":           {Auto, "kit-both", Nginx, nginxImage, ""},
-		"the kit, traefik asked for":  {Traefik, "kit-both", Traefik, "docker.io/berth/traefik:v3.6.12", ""},
+		"the kit, traefik asked for":  {Traefik, "kit-both", Traefik, "docker.io/berth/traefik:v3.7.13", ""},
 		"the kit without any":         {Auto, "kit-neither", None, "", ""},
 		"none asked for":              {None, "kit", None, "", ""},
 		"traefik asked for":           {Traefik, "kindest/node:v1.37.0", Traefik, traefikImage, ""},
