@@ -68,7 +68,6 @@ type fakePod struct {
 	name, node, image string
 	files             map[string]string // absolute path in the container -> content
 	restarts          int32
-	execs             []string
 }
 
 func newWorld(t *testing.T) *world {

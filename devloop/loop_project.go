@@ -155,7 +155,8 @@ func (l *loop) staleBecauseOf(old Want) map[string]bool {
 	}
 	for _, img := range l.want.Result.Images {
 		was, known := before[img.Ref]
-		if known && !(reflect.DeepEqual(was.Build, img.Build) && was.PullPolicy == img.PullPolicy && was.Platform == img.Platform) {
+		same := reflect.DeepEqual(was.Build, img.Build) && was.PullPolicy == img.PullPolicy && was.Platform == img.Platform
+		if known && !same {
 			stale[img.Ref] = true
 		}
 	}

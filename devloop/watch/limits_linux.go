@@ -10,7 +10,8 @@ import (
 
 // limitNotice says why a directory cannot be watched and how to change that.
 func limitNotice(err error) Notice {
-	setting, want := "", 0
+	var setting string
+	var want int
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		setting, want = "fs.inotify.max_user_watches", 1048576
