@@ -40,7 +40,8 @@ func (t *translator) mountBind(p *podVolumes, l *mountList, s scope, attribute s
 	case b.facts.Exists && !b.facts.Dir:
 		how = t.mountFile(p, l, b)
 	case b.fitsSnapshot(hints.As == "snapshot"):
-		how = t.mountSnapshot(p, l, b)
+		how = BindSnapshot
+		t.mountSnapshot(p, l, b)
 	case b.facts.Exists && (len(b.facts.Files) > 0 || !b.facts.Whole):
 		how = t.mountDirectory(p, l, b)
 	default:
@@ -178,7 +179,7 @@ const snapshotDir = "snapshot"
 
 // mountSnapshot mounts a copy of a small directory: one that the container may
 // write where the node agent can make it, else a read-only one.
-func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) BindKind {
+func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) {
 	base := path.Base(b.volume.Source)
 	source := t.addFiles(p, b.scope.unit, base, b.facts.Files, snapshotDir+"/", false)
 	cure := t.mountCure(b, "to share it live")
@@ -189,13 +190,12 @@ func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) BindKind
 			done = fmt.Sprintf("a read-only copy of its %d files: the container cannot write there", len(b.facts.Files))
 		}
 		t.report.approximated(b.attribute, done, cure)
-		return BindSnapshot
+		return
 	}
 	name := p.add(b.scope.unit.path+" snapshot "+b.volume.Source, "copy-"+base, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
 	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target})
 	p.copies = append(p.copies, volumeCopy{scope: b.scope, volume: name, from: source})
 	t.report.approximated(b.attribute, fmt.Sprintf("a copy of its %d files; what the container writes is gone with the pod", len(b.facts.Files)), cure)
-	return BindSnapshot
 }
 
 // mountDirectory deals with a directory that has files and cannot be shared

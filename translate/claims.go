@@ -84,7 +84,7 @@ func (t *translator) claimObjects() []Object {
 		case "bind", "tmpfs":
 			continue
 		case "nfs":
-			pv := t.nfsVolume(key, config, how)
+			pv := t.nfsVolume(key, how)
 			claim := t.claim(key, config, users[key])
 			claim.Spec.VolumeName, claim.Spec.StorageClassName = pv.Name, ptr("")
 			claim.Spec.AccessModes = pv.Spec.AccessModes
@@ -271,7 +271,7 @@ func localDriver(v types.VolumeConfig) localVolume {
 }
 
 // nfsVolume is the persistent volume of an NFS export.
-func (t *translator) nfsVolume(key string, config types.VolumeConfig, how localVolume) *corev1.PersistentVolume {
+func (t *translator) nfsVolume(key string, how localVolume) *corev1.PersistentVolume {
 	name := shorten(t.namespace+"-"+t.claimOf(key), t.namespace+"-"+t.claimOf(key), maxSubdomain)
 	pv := &corev1.PersistentVolume{TypeMeta: typeMeta("v1", "PersistentVolume"), ObjectMeta: metav1.ObjectMeta{Name: name, Labels: t.labels(nil)}}
 	pv.Spec = corev1.PersistentVolumeSpec{

@@ -6,6 +6,7 @@ import (
 	"github.com/berth-dev/berth/infra/testneed"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
+	"github.com/berth-dev/berth/translate/export"
 )
 
 // targets are the destinations every project is translated for.
@@ -52,4 +53,32 @@ func TestEveryProjectOfTheCorpusTranslates(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The table of counts shows at once what a change of a rule does to real
+// projects; go test ./translate -run CorpusCounts -update rewrites it.
+func TestCorpusCountsAreAsExpected(t *testing.T) {
+	const file = "testdata/corpus.tsv"
+	inputs := corpus(t)
+	var b strings.Builder
+	b.WriteString("project\ttarget\tobjects\texact\tapproximated\tneeds-cluster\tdropped\tblocks\n")
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
+		in := inputs[name]
+		for path := range in.Paths { // what else the machine has is not the project's
+			if !strings.HasPrefix(path, in.Project.WorkingDir) {
+				delete(in.Paths, path)
+			}
+		}
+		for _, kind := range []string{"owned", "portable"} {
+			r := mustTranslate(t, in, targets()[kind])
+			counts, blocks := export.Counts(r.Report), 0
+			for _, e := range r.Report {
+				if e.Blocks {
+					blocks++
+				}
+			}
+			fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, kind, len(r.Objects()), counts[translate.Exact], counts[translate.Approximated], counts[translate.NeedsCluster], counts[translate.Dropped], blocks)
+		}
+	}
+	compareGolden(t, file, b.String())
 }

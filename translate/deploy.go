@@ -136,7 +136,7 @@ func (t *translator) constraint(path, text string) (corev1.NodeSelectorRequireme
 	if !ok || key == "" {
 		return fail(fmt.Sprintf("%q is no constraint", text))
 	}
-	label := ""
+	var label string
 	switch {
 	case key == "node.role":
 		if value != "manager" && value != "worker" {

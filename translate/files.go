@@ -135,7 +135,7 @@ func (t *translator) fileContent(c types.FileObjectConfig) []byte {
 
 // mountFiles mounts the configs and secrets of a container. Secrets with a
 // plain target are one directory, /run/secrets; everything else is a file of
-// its own, so that its neighbours in the image stay.
+// its own, so that its other files in the image stay.
 func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 	var together []corev1.VolumeProjection
 	var paths []string

@@ -36,6 +36,14 @@ func containerKeys() []key {
 		attr("gpus[]", lacks("asks for GPUs", "")),
 		attr("group_add[]", ok("supplementalGroups of the pods")),
 		attr("hostname", ok("the pods' host name")),
+	}
+	return append(append(keys, moreContainerKeys()...), mountKeys()...)
+}
+
+// moreContainerKeys are the second half of them, in the order of the alphabet.
+func moreContainerKeys() []key {
+	const noDriver = "the cluster's network decides"
+	return []key{
 		attr("image", ok("the image of the container")),
 		attr("init", near("the pod's own first process reaps zombies", "")),
 		attr("ipc", ok("the pod's own")),
@@ -44,7 +52,7 @@ func containerKeys() []key {
 		group("logging"),
 		attr("logging.driver", near("the kubelet keeps the logs; the driver's name is an annotation", "berth logs")),
 		attr("logging.options", lost("the kubelet keeps and rotates the logs", "berth logs")),
-		attr("mac_address", lost("the cluster's network decides", "")),
+		attr("mac_address", lost(noDriver, "")),
 		attr("mem_limit", ok("the memory limit, with a small request")),
 		attr("mem_reservation", ok("the request of memory")),
 		attr("mem_swappiness", lost("the kubelet decides about swap", "")).withZero(),
@@ -57,7 +65,7 @@ func containerKeys() []key {
 		attr("networks.*.ipv4_address", lost("the cluster gives out the addresses", "address the service by name")),
 		attr("networks.*.ipv6_address", lost("the cluster gives out the addresses", "address the service by name")),
 		attr("networks.*.link_local_ips", lost("the cluster gives out the addresses", "")),
-		attr("networks.*.mac_address", lost("the cluster's network decides", "")),
+		attr("networks.*.mac_address", lost(noDriver, "")),
 		attr("networks.*.driver_opts", lost("the cluster has one network of its own", "")),
 		attr("networks.*.priority", lost("a pod has one network", "")),
 		attr("networks.*.gw_priority", lost("a pod has one network", "")),
@@ -91,7 +99,6 @@ func containerKeys() []key {
 		attr("volumes_from[]", ok("the other service's volumes, mounted at the same places")),
 		attr("working_dir", ok("workingDir")),
 	}
-	return append(keys, mountKeys()...)
 }
 
 // mountKeys are the keys of an entry of volumes.

@@ -124,3 +124,32 @@ func TestEveryAttributeOfTheSchemaIsClassified(t *testing.T) {
 		}
 	}
 }
+
+// A key that the schema does not have is a leftover.
+func TestEveryKeyIsInTheSchema(t *testing.T) {
+	known := map[string]bool{}
+	for _, p := range schemaPaths(t) {
+		parts := segments(p)
+		for n := range parts {
+			known[strings.Join(parts[:n+1], ".")] = true
+		}
+		known[strings.Join(parts, ".")+".*"] = true // entries of lists and mappings
+	}
+	check := func(base string, tables ...[]key) {
+		for _, table := range tables {
+			for _, k := range table {
+				at := strings.TrimPrefix(base+"."+strings.Join(segments(k.path), "."), ".")
+				if !strings.HasSuffix(at, extension) && !known[at] {
+					t.Errorf("the key %s is not in the schema", at)
+				}
+			}
+		}
+	}
+	check("", topKeys())
+	check("services.*", containerKeys(), workloadKeys(), serviceKeys(), deployKeys())
+	check("services.*.pre_start.*", hookKeys())
+	check("jobs.*", jobKeys())
+	check("networks.*", networkKeys())
+	check("volumes.*", volumeKeys())
+	check("models.*", modelKeys())
+}

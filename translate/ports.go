@@ -50,7 +50,7 @@ func (t *translator) portsOf(u *unit) unitPorts {
 	var p unitPorts
 	for i, c := range u.svc.Ports {
 		path := fmt.Sprintf("%s.ports[%d]", u.path, i)
-		if published, ok := t.published(u, path, c); ok {
+		if published, ok := t.published(path, c); ok {
 			p.published = append(p.published, published)
 			p.declared = addPort(p.declared, published.knownPort)
 		}
@@ -100,7 +100,7 @@ func (t *translator) headless(u *unit, p unitPorts) bool {
 }
 
 // published reads one entry of ports.
-func (t *translator) published(u *unit, path string, c types.ServicePortConfig) (publishedPort, bool) {
+func (t *translator) published(path string, c types.ServicePortConfig) (publishedPort, bool) {
 	protocol := strings.ToLower(c.Protocol)
 	if protocol == "" {
 		protocol = "tcp"

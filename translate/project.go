@@ -153,9 +153,7 @@ func imageRef(project string, u *unit) string {
 // readHints decodes and checks every x-berth of the project.
 func (t *translator) readHints() error {
 	d := hintDecoder{positions: t.in.Positions}
-	if _, err := HintsOf(t.project, t.in.Positions); err != nil {
-		d.errs = append(d.errs, err.(Errors)...)
-	}
+	d.project(t.project)
 	known := map[string]bool{}
 	for name := range t.services {
 		known[name] = true

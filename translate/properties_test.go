@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-dev/berth/translate"
+	"github.com/berth-dev/berth/translate/composefile"
 )
 
 // goldenInputs reads every golden case.
@@ -160,4 +161,29 @@ func speaksOf(reported map[string]bool, path string, in translate.Input) bool {
 		}
 	}
 	return false
+}
+
+// A project that is written out whole and read again gives the same objects.
+func TestReadingTheCanonicalFormChangesNothing(t *testing.T) {
+	for name, in := range goldenInputs(t) {
+		if name == "configs-secrets" || name == "jobs" {
+			continue // compose-go writes no content of secrets, and names of jobs that it does not read
+		}
+		text, err := in.Project.MarshalYAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := composefile.Read(t.Context(), composefile.Options{
+			Dir: in.Project.WorkingDir, Files: []string{"-"}, ProjectName: "demo", Stdin: strings.NewReader(strings.ReplaceAll(string(text), "$", "$$")),
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		again.Images = in.Images
+		want, got := manifests(t, mustTranslate(t, in, targets()["owned"])), manifests(t, mustTranslate(t, again, targets()["owned"]))
+		if want != got {
+			t.Errorf("%s: %s", name, firstDifference(want, got))
+		}
+	}
 }

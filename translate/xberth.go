@@ -104,11 +104,17 @@ func (l *portList) UnmarshalJSON(raw []byte) error {
 
 // HintsOf returns x-berth at the top of a project, zero when there is none.
 func HintsOf(p *types.Project, positions Positions) (ProjectHints, error) {
-	var h ProjectHints
 	d := hintDecoder{positions: positions}
+	h := d.project(p)
+	return h, d.errs.orNil()
+}
+
+// project decodes and checks x-berth at the top of a project.
+func (d *hintDecoder) project(p *types.Project) ProjectHints {
+	var h ProjectHints
 	d.decode(extension, p.Extensions[extension], &h)
 	d.choice(extension+".cluster.ingress", h.Cluster.Ingress, "", "ingress-nginx", "traefik", "none")
-	return h, d.errs.orNil()
+	return h
 }
 
 // hintDecoder decodes x-berth values and collects what is wrong with them.

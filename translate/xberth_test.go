@@ -2,6 +2,7 @@ package translate
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -53,7 +54,11 @@ func TestWrongHintsAreErrorsThatHelp(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			text := err.Error() + "\n" + err.(Errors).Hint()
+			var wrong Errors
+			if !errors.As(err, &wrong) {
+				t.Fatalf("%T: %v", err, err)
+			}
+			text := wrong.Error() + "\n" + wrong.Hint()
 			for _, want := range c.want {
 				if !strings.Contains(text, want) {
 					t.Errorf("%q is not in\n%s", want, text)
