@@ -176,11 +176,11 @@ func (s *snapshot) creating(pod *corev1.Pod) *trouble {
 
 // unhealthy says that a running pod has failed its healthcheck for longer
 // than Docker would wait: start_period and then `retries` checks.
-func (s *snapshot) unhealthy(pod *corev1.Pod, service string, now time.Time) *trouble {
+func (s *snapshot) unhealthy(pod *corev1.Pod, now time.Time) *trouble {
 	if podReady(pod) || len(pod.Spec.Containers) == 0 {
 		return nil
 	}
-	for i, spec := range pod.Spec.Containers {
+	for _, spec := range pod.Spec.Containers {
 		if spec.ReadinessProbe == nil {
 			continue
 		}
@@ -193,7 +193,7 @@ func (s *snapshot) unhealthy(pod *corev1.Pod, service string, now time.Time) *tr
 				continue
 			}
 			t := &trouble{short: "unhealthy", pod: pod.Name, container: spec.Name,
-				text: fmt.Sprintf("container %q of pod %q is still unhealthy %s after its start", pod.Spec.Containers[i].Name, pod.Name, budget.Round(time.Second)),
+				text: fmt.Sprintf("container %q of pod %q is still unhealthy %s after its start", spec.Name, pod.Name, budget.Round(time.Second)),
 				hint: "check the service's healthcheck, or give it a longer start_period"}
 			if message := s.probeMessage(pod); message != "" {
 				t.text += ": " + message

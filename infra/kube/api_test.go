@@ -202,7 +202,7 @@ func testWatch(t *testing.T, c *Client) {
 	}
 	expect(t, changes, "deleted watch")
 	cancel()
-	for range changes { //nolint:revive // until it has ended
+	for range changes { // until it has ended
 	}
 }
 

@@ -372,7 +372,9 @@ func testPortForward(t *testing.T, l lab) {
 		t.Errorf("lost by %v", err)
 	}
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 // httpGet makes one request on a connection of its own and returns the raw

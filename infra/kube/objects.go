@@ -40,7 +40,7 @@ func (c *Client) Manifest(ctx context.Context, obj model.Object) (*unstructured.
 		u = already.DeepCopy()
 	} else {
 		// Through JSON, not the reflection converter: only the types' own
-		// marshalling leaves out what omitzero says.
+		// JSON methods leave out what omitzero says.
 		raw, err := json.Marshal(obj)
 		if err != nil {
 			return nil, fmt.Errorf("%s %q: %w", gk.Kind, obj.GetName(), err)

@@ -135,7 +135,7 @@ func (app *App) exec(ctx context.Context, client *kube.Client, namespace, pod st
 // of its own, from other failures.
 func (app *App) notRun(err error, command []string) error {
 	text := err.Error()
-	code := 0
+	var code int
 	switch {
 	case strings.Contains(text, "executable file not found") || strings.Contains(text, "no such file or directory"):
 		code = exitNotFound

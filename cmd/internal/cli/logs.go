@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,5 +183,5 @@ func (p *logPrinter) flush() { _ = p.w.Flush() } // nobody reads any more: nothi
 
 // outColor reports whether standard output may be coloured.
 func (app *App) outColor() bool {
-	return app.Getenv("NO_COLOR") == "" && app.Getenv("TERM") != "dumb" && isTerminal(io.Writer(app.Out))
+	return app.Getenv("NO_COLOR") == "" && app.Getenv("TERM") != "dumb" && isTerminal(app.Out)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -99,7 +100,7 @@ func (app *App) portForward(ctx context.Context, r *running, service, address st
 		})
 	}
 	err := group.Wait()
-	if ctx.Err() != nil && err == ctx.Err() {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil // Ctrl-C is how it ends
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,13 +95,13 @@ func (o runOptions) oneOff(service string, command []string, getenv func(string)
 		user, group, grouped := strings.Cut(o.user, ":")
 		uid, err := strconv.ParseInt(user, 10, 64)
 		if err != nil {
-			return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("Kubernetes knows users by number alone"), "give the number: berth run "+service+" id")
+			return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows users by number alone"), "give the number: berth run "+service+" id")
 		}
 		one.User = &uid
 		if grouped {
 			gid, err := strconv.ParseInt(group, 10, 64)
 			if err != nil {
-				return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("Kubernetes knows groups by number alone"), "")
+				return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows groups by number alone"), "")
 			}
 			one.Group = &gid
 		}
@@ -180,19 +181,19 @@ func (app *App) runnable(ctx context.Context, service string, opts runOptions) (
 // writes, from its first line, which an attachment alone would miss.
 func (app *App) attachStreams(ctx context.Context, r *running, pod apply.Pod, stdin bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	fed := make(chan error, 1)
+	defer cancel()
+	var feeder sync.WaitGroup
+	defer feeder.Wait()
 	if stdin {
-		go func() {
-			fed <- r.kube.Attach(ctx, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Stdin: app.In})
-		}()
-	} else {
-		fed <- nil
+		feeder.Go(func() {
+			// How it ends says nothing: the container may end before its input.
+			_ = r.kube.Attach(ctx, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Stdin: app.In})
+		})
 	}
 	err := r.kube.Logs(ctx, r.Namespace(), pod.Name, kube.LogOptions{Container: pod.Container, Follow: true, Tail: -1}, func(l kube.LogLine) {
 		fmt.Fprintln(app.Out, l.Text)
 	})
-	cancel()
-	<-fed // how it ended says nothing: the container may end before its input
+	cancel() // the command has ended; what is left of the input has no reader
 	return err
 }
 
