@@ -251,7 +251,7 @@ func (f forge) addPrograms(ctx context.Context, w *workshop) error {
 		progress.Say(f.kit.sink, progress.Warn, "stand-in "+f.recipe.Name, firstLine(err)+"; taking Debian's package")
 		return nil
 	}
-	return w.copyIn(ctx, "/", fetched)
+	return w.copyIn(ctx, fetched)
 }
 
 // fetch runs the recipe's fetch script in a container of its own and returns
@@ -297,7 +297,7 @@ func (f forge) copyFiles(ctx context.Context, w *workshop, files map[string]stri
 	if err != nil {
 		return err
 	}
-	return w.copyIn(ctx, "/", bytes.NewReader(archive))
+	return w.copyIn(ctx, bytes.NewReader(archive))
 }
 
 // copyGo copies this machine's Go to /usr/local/go, without its own tests.
@@ -314,5 +314,5 @@ func (w *workshop) copyGo(ctx context.Context) error {
 	go func() {
 		write.CloseWithError(tarTree(write, root, "usr/local/go", func(_ string, info fs.FileInfo) int64 { return int64(info.Mode().Perm()) }))
 	}()
-	return errors.Join(w.copyIn(ctx, "/", read), read.Close())
+	return errors.Join(w.copyIn(ctx, read), read.Close())
 }

@@ -124,9 +124,9 @@ func (w *workshop) capture(ctx context.Context, script string, env []string, out
 	return err
 }
 
-// copyIn unpacks an archive (tar) at a folder of the workshop.
-func (w *workshop) copyIn(ctx context.Context, folder string, archive io.Reader) error {
-	return w.client.CopyTo(ctx, w.id, folder, archive)
+// copyIn unpacks an archive (tar) at the root of the workshop.
+func (w *workshop) copyIn(ctx context.Context, archive io.Reader) error {
+	return w.client.CopyTo(ctx, w.id, "/", archive)
 }
 
 // commit names the result. Changes are Dockerfile instructions; what the

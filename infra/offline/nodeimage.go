@@ -131,7 +131,7 @@ func (k *Kit) makeNodeImage(ctx context.Context, c *docker.Client, task *progres
 	}
 	defer func() { err = errors.Join(err, w.close(ctx)) }()
 	task.Update("copying programs and settings")
-	if err := k.fillNode(ctx, w, plan, built, specs); err != nil {
+	if err := k.fillNode(ctx, w, plan, built); err != nil {
 		return err
 	}
 	if err := w.script(ctx, plan.texts["finish.sh"], nil, nil); err != nil {
@@ -208,7 +208,7 @@ func (k *Kit) nodeImages(ctx context.Context, plan nodePlan, built map[string]st
 func (k *Kit) helperImage() string { return imageRef("helper", debianKey()) }
 
 // fillNode copies kind's files, the programs and the manifests into the node.
-func (k *Kit) fillNode(ctx context.Context, w *workshop, plan nodePlan, built map[string]string, specs []nodeImageSpec) error {
+func (k *Kit) fillNode(ctx context.Context, w *workshop, plan nodePlan, built map[string]string) error {
 	files, err := k.kindFiles(ctx)
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func (k *Kit) fillNode(ctx context.Context, w *workshop, plan nodePlan, built ma
 	if err != nil {
 		return err
 	}
-	if err := w.copyIn(ctx, "/", &buf); err != nil {
+	if err := w.copyIn(ctx, &buf); err != nil {
 		return fmt.Errorf("copy kind's files: %w", err)
 	}
 	images := map[string]string{
@@ -239,7 +239,7 @@ func (k *Kit) fillNode(ctx context.Context, w *workshop, plan nodePlan, built ma
 	if err != nil {
 		return err
 	}
-	if err := w.copyIn(ctx, "/", bytes.NewReader(small)); err != nil {
+	if err := w.copyIn(ctx, bytes.NewReader(small)); err != nil {
 		return fmt.Errorf("copy manifests: %w", err)
 	}
 	return w.copyPrograms(ctx, map[string][]string{
@@ -272,7 +272,7 @@ func (w *workshop) copyPrograms(ctx context.Context, byFolder map[string][]strin
 		if err != nil {
 			return err
 		}
-		if err := w.copyIn(ctx, "/", bytes.NewReader(archive)); err != nil {
+		if err := w.copyIn(ctx, bytes.NewReader(archive)); err != nil {
 			return fmt.Errorf("copy programs to /%s: %w", folder, err)
 		}
 	}

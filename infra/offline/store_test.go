@@ -91,7 +91,7 @@ func TestKeysTellPartsApart(t *testing.T) {
 	if keyOf("ab", "c") == keyOf("a", "bc") || keyOf("a") == keyOf("a", "") {
 		t.Error("different parts give one key")
 	}
-	if keyOf("a", "b") != keyOf("a", "b") {
-		t.Error("the same parts give different keys")
+	if first, second := keyOf("a", "b"), keyOf("a", "b"); first != second {
+		t.Errorf("the same parts give different keys, %s and %s", first, second)
 	}
 }

@@ -39,8 +39,10 @@ func configFromEnv() (config, error) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil && ctx.Err() == nil {
+	err := run(ctx)
+	told := ctx.Err() != nil
+	stop()
+	if err != nil && !told {
 		log.Fatal(err)
 	}
 }
@@ -74,7 +76,10 @@ func run(ctx context.Context) error {
 			log.Print(err)
 			retryLater(changed)
 		}
-		time.Sleep(settle)
+		select {
+		case <-ctx.Done():
+		case <-time.After(settle):
+		}
 	}
 }
 

@@ -14,11 +14,13 @@ import (
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "status" {
 		status, err := os.ReadFile("/proc/self/status")
+		if err == nil {
+			_, err = os.Stdout.Write(status)
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		os.Stdout.Write(status)
 		return
 	}
 	signals := make(chan os.Signal, 16)
