@@ -1,6 +1,10 @@
 package translate_test
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-dev/berth/infra/testneed"
