@@ -1,12 +1,11 @@
 package composefile
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
+	"maps"
+	"reflect"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/compose-spec/compose-go/v2/loader"
@@ -33,9 +32,9 @@ func (r *reader) decode(model *node, sel selection, name string) *types.Project 
 	for _, key := range []string{"services", "jobs", "name", "version"} {
 		delete(dict, key)
 	}
-	if err := transform(dict, project); err != nil {
-		r.failures(r.decodeErrors("", err))
-	}
+	var b binder
+	b.bind(dict, reflect.ValueOf(project).Elem(), nil)
+	r.bindErrors(b)
 	for key, s := range services {
 		if s.HasProfile(sel.profiles) {
 			project.Services[key] = s
@@ -68,64 +67,35 @@ func normalize(dict map[string]any, env map[string]string) (out map[string]any, 
 	return loader.Normalize(dict, env)
 }
 
-// transform decodes a mapping into one of compose-go's types.
-func transform(from map[string]any, into any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("compose cannot make sense of it: %v", p)
-		}
-	}()
-	return loader.Transform(from, into)
-}
-
-// decodeAll decodes every entry of a section, on all processors: this is half
-// of the work of reading a project.
+// decodeAll decodes every entry of a section, on all processors.
 func decodeAll[T any](r *reader, dict map[string]any, section string) map[string]T {
 	entries, _ := dict[section].(map[string]any)
-	names := make([]string, 0, len(entries))
-	for name := range entries {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(entries))
 	values := make([]T, len(names))
-	errs := make([]error, len(names))
-	var wait sync.WaitGroup
+	binders := make([]binder, len(names))
 	chunk := max(1, (len(names)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var wait sync.WaitGroup
 	for first := 0; first < len(names); first += chunk {
 		wait.Go(func() {
 			for i := first; i < min(first+chunk, len(names)) && r.ctx.Err() == nil; i++ {
 				entry, _ := entries[names[i]].(map[string]any)
 				entry["name"] = names[i]
-				errs[i] = transform(entry, &values[i])
+				binders[i].bind(entry, reflect.ValueOf(&values[i]).Elem(), (*attribute)(nil).field(section).field(names[i]))
 			}
 		})
 	}
 	wait.Wait()
 	decoded := make(map[string]T, len(names))
 	for i, name := range names {
-		if errs[i] != nil {
-			r.failures(r.decodeErrors(section+"."+name, errs[i]))
-		}
+		r.bindErrors(binders[i])
 		decoded[name] = values[i]
 	}
 	return decoded
 }
 
-var decodeLine = regexp.MustCompile(`'([^']*)' *(.*)`)
-
-// decodeErrors gives the errors of decoding an entry their places.
-func (r *reader) decodeErrors(at string, err error) Errors {
-	var errs Errors
-	for _, line := range strings.Split(err.Error(), "\n") {
-		m := decodeLine.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		attribute := strings.Trim(at+"."+m[1], ".")
-		errs = append(errs, &Error{Position: r.place(attribute), What: attribute, Err: errors.New(m[2])})
+// bindErrors gives the errors of decoding their places.
+func (r *reader) bindErrors(b binder) {
+	for _, e := range b.errs {
+		r.fail(r.place(e.at), e.at, e.err, "")
 	}
-	if len(errs) == 0 {
-		errs = Errors{{Position: r.place(at), What: at, Err: err}}
-	}
-	return errs
 }

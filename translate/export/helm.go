@@ -121,7 +121,7 @@ func (c *chart) addService(s translate.Service) {
 	}
 	at := in("services", s.Name)
 	if spec, ok := workload["spec"].(map[string]any); ok && s.Kind != "" {
-		if count, ok := spec["replicas"].(json.Number); ok {
+		if count, ok := spec["replicas"].(int64); ok {
 			values["replicas"] = count
 			spec["replicas"] = c.code.inline("{{ %s.replicas }}", at)
 		}

@@ -2,7 +2,6 @@ package export
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -141,7 +140,7 @@ func addProd(files map[string][]byte, r translate.Result) {
 	}
 	for _, s := range r.Services {
 		if count, ok := replicasOf(s); ok {
-			replicas = append(replicas, map[string]any{"name": s.Workload, "count": json.Number(fmt.Sprint(count))})
+			replicas = append(replicas, map[string]any{"name": s.Workload, "count": count})
 		}
 	}
 	fields := map[string]any{"resources": []any{"../../base"}}
@@ -155,21 +154,21 @@ func addProd(files map[string][]byte, r translate.Result) {
 }
 
 // replicasOf is the count that a workload sets; an autoscaler leaves it open.
-func replicasOf(s translate.Service) (json.Number, bool) {
+func replicasOf(s translate.Service) (int64, bool) {
 	if s.Kind != "Deployment" && s.Kind != "StatefulSet" {
-		return "", false
+		return 0, false
 	}
 	for _, o := range s.Objects {
 		if key := keyOf(o); key.kind == s.Kind && key.name == s.Workload {
 			value, err := plain(o)
 			if err != nil {
-				return "", false
+				return 0, false
 			}
-			count, ok := dig(value, "spec", "replicas").(json.Number)
+			count, ok := dig(value, "spec", "replicas").(int64)
 			return count, ok
 		}
 	}
-	return "", false
+	return 0, false
 }
 
 // imageNames lists the images of all pods, sorted.

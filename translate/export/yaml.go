@@ -1,64 +1,60 @@
 package export
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"github.com/berth-dev/berth/translate"
 )
 
 // YAML writes objects in their order, a line "---" between two.
 func YAML(w io.Writer, objects []translate.Object) error {
-	out := bufio.NewWriter(w)
+	var b bytes.Buffer
 	for i, o := range objects {
+		b.Reset()
 		if i > 0 {
-			if _, err := out.WriteString("---\n"); err != nil {
-				return err
-			}
+			b.WriteString("---\n")
 		}
-		text, err := Marshal(o)
-		if err != nil {
+		if err := marshal(&b, o); err != nil {
 			return err
 		}
-		if _, err := out.Write(text); err != nil {
+		if _, err := w.Write(b.Bytes()); err != nil {
 			return err
 		}
 	}
-	return out.Flush()
+	return nil
 }
 
 // Marshal returns one object as YAML: keys sorted, no status, no empty
 // timestamps.
 func Marshal(o translate.Object) ([]byte, error) {
+	var b bytes.Buffer
+	err := marshal(&b, o)
+	return b.Bytes(), err
+}
+
+func marshal(b *bytes.Buffer, o translate.Object) error {
 	value, err := plain(o)
 	if err != nil {
-		return nil, fmt.Errorf("%s %q: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
+		return err
 	}
-	var b bytes.Buffer
-	writeYAML(&b, value, 0)
-	return b.Bytes(), nil
+	writeYAML(b, value, 0)
+	return nil
 }
 
 // plain returns an object as the maps, slices and scalars of its JSON.
 func plain(o translate.Object) (map[string]any, error) {
-	text, err := json.Marshal(o)
+	value, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
-		return nil, err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	var value map[string]any
-	if err := decoder.Decode(&value); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s %q: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
 	}
 	delete(value, "status")
 	dropTimestamps(value)
@@ -98,7 +94,8 @@ func writeYAML(b *bytes.Buffer, value any, indent int) {
 			b.WriteString("{}\n")
 			return
 		}
-		for i, key := range slices.Sorted(maps.Keys(v)) {
+		var room [16]string // enough for most mappings
+		for i, key := range sortedKeys(v, room[:0]) {
 			if i > 0 {
 				pad(b, indent)
 			}
@@ -126,6 +123,15 @@ func writeYAML(b *bytes.Buffer, value any, indent int) {
 	default:
 		writeItem(b, value, indent)
 	}
+}
+
+// sortedKeys appends the keys of a mapping to a slice, in order.
+func sortedKeys(m map[string]any, keys []string) []string {
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // writeEntry writes the value of a key. Lists stand below their key without
@@ -163,8 +169,10 @@ func writeItem(b *bytes.Buffer, value any, indent int) {
 			return
 		}
 		writeText(b, v)
-	case json.Number:
-		b.WriteString(v.String())
+	case int64:
+		b.WriteString(strconv.FormatInt(v, 10))
+	case float64:
+		b.WriteString(strconv.FormatFloat(v, 'g', -1, 64))
 	case bool:
 		b.WriteString(strconv.FormatBool(v))
 	case *code:

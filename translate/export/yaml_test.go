@@ -62,7 +62,7 @@ func roundTrip(t *testing.T, value map[string]any) {
 func TestStyleIsKubectls(t *testing.T) {
 	value := map[string]any{
 		"spec": map[string]any{
-			"ports": []any{map[string]any{"port": json.Number("80"), "name": "http"}},
+			"ports": []any{map[string]any{"port": int64(80), "name": "http"}},
 			"args":  []any{"--a", "b", []any{"c"}},
 			"empty": map[string]any{}, "none": []any{}, "nil": nil, "yes": true,
 		},
