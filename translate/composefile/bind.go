@@ -168,6 +168,9 @@ func fieldsOf(t reflect.Type) map[string][]int {
 	fields := map[string][]int{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "" && f.Tag.Get("yaml") == "" { // kind and value of generic resources, path and rate of blkio_config
+			name = strings.ToLower(f.Name)
+		}
 		if f.IsExported() && !f.Anonymous && name != "" && name != "-" {
 			fields[name] = f.Index
 		}
