@@ -30,7 +30,7 @@ help: ## show this list
 
 .PHONY: build agent
 build: agent ## build bin/berth with its node agent
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(BERTH) ./cmd/berth
+	@go build -ldflags '$(LDFLAGS)' -o $(BERTH) ./cmd/berth
 
 agent: ## build the node agents that berth embeds
 	@for arch in amd64 arm64; do \
