@@ -57,13 +57,20 @@ func (k *Kit) Needed(ctx context.Context, c *docker.Client) (needed bool, reason
 	}
 }
 
-// removeSuperseded removes images of the kit that a newer one has replaced.
-// The engine refuses to remove what a container uses; the next build tries
-// again.
+// removeSuperseded removes images of the kit that a newer one has replaced and
+// no container uses; the next build sees to the others.
 func (k *Kit) removeSuperseded(ctx context.Context, c *docker.Client) error {
 	keep, err := k.currentImages()
 	if err != nil {
 		return err
+	}
+	containers, err := c.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, x := range containers {
+		used[x.ImageID] = true
 	}
 	images, err := c.Images(ctx, labelKit)
 	if err != nil {
@@ -71,7 +78,7 @@ func (k *Kit) removeSuperseded(ctx context.Context, c *docker.Client) error {
 	}
 	for _, img := range images {
 		for _, tag := range img.Tags {
-			if !strings.HasPrefix(tag, "berth/") || slices.Contains(keep, tag) {
+			if used[img.ID] || !strings.HasPrefix(tag, "berth/") || slices.Contains(keep, tag) {
 				continue
 			}
 			if err := c.RemoveImage(ctx, tag); err != nil {
