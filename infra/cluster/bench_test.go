@@ -124,6 +124,6 @@ func run(b *testing.B, program string, args ...string) {
 }
 
 func median(all []time.Duration) time.Duration {
-	slices.Sort(all)
-	return all[len(all)/2]
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[len(sorted)/2]
 }

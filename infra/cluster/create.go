@@ -195,7 +195,7 @@ func (m *Manager) fresh(ctx context.Context, s Spec, config *v1alpha4.Cluster, l
 	}})
 	if err != nil {
 		cancel()
-		<-result
+		err = errors.Join(err, ignoreCancelled(<-result))
 		left, listErr := m.Nodes(context.WithoutCancel(ctx), s.Name)
 		if listErr == nil && len(left) == 0 {
 			err = errors.Join(err, l.note(intent{}))

@@ -51,11 +51,15 @@ func nameTaken(text string) bool {
 // ends, the nodes are taken from under it, which makes its docker commands
 // fail; it returns only when kind has come to its end and no node is left.
 func (m *Manager) abandonable(ctx context.Context, name string, op func() error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- op() }()
+	var result error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		result = op()
+	}()
 	select {
-	case err := <-ended:
-		return err
+	case <-ended:
+		return result
 	case <-ctx.Done():
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -63,7 +67,7 @@ func (m *Manager) abandonable(ctx context.Context, name string, op func() error)
 	for {
 		err := m.clear(clean, name)
 		select {
-		case <-ended:
+		case <-ended: // it fails, because its nodes are gone
 			return errors.Join(ctx.Err(), m.clear(clean, name))
 		case <-time.After(100 * time.Millisecond):
 		}

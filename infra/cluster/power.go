@@ -92,7 +92,7 @@ func specOf(info Info) Spec {
 
 // Stop stops every node of a cluster. Its state stays on the nodes.
 func (m *Manager) Stop(ctx context.Context, name string, sink progress.Sink) error {
-	return m.change(ctx, name, "stopping", sink, func(n *narrator, _ *lock) (string, error) {
+	return m.change(ctx, name, "stopping", sink, func(_ *narrator, _ *lock) (string, error) {
 		nodes, err := m.Nodes(ctx, name)
 		if err != nil {
 			return "", err
@@ -135,7 +135,7 @@ func (m *Manager) StartNode(ctx context.Context, name, node string, sink progres
 // StopNode stops one node as a failing machine would: its pods move elsewhere
 // after the grace period.
 func (m *Manager) StopNode(ctx context.Context, name, node string, sink progress.Sink) error {
-	return m.change(ctx, name, "stopping "+node, sink, func(n *narrator, _ *lock) (string, error) {
+	return m.change(ctx, name, "stopping "+node, sink, func(_ *narrator, _ *lock) (string, error) {
 		found, err := m.node(ctx, name, node)
 		if err != nil {
 			return "", err

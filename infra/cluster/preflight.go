@@ -66,7 +66,7 @@ func settlePorts(ctx context.Context, s Spec, host docker.Host, holder portHolde
 			}
 			continue
 		}
-		why := ""
+		var why string
 		if host.Rootless && p.standard < 1024 {
 			why = "a rootless engine may not listen on it"
 		} else if who, err := holder(ctx, p.standard); err != nil {

@@ -204,8 +204,5 @@ func (s Spec) differences(have Spec) []string {
 	return all
 }
 
-// ingressNode is the node that the host's HTTP and HTTPS ports lead to.
-func (s Spec) ingressNode() string { return s.Name + "-control-plane" }
-
 // Context is the name of the kubeconfig context of a cluster.
 func Context(name string) string { return "kind-" + name }

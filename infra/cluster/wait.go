@@ -60,7 +60,7 @@ func wait(ctx context.Context, cluster, kubeconfig string, b *board, conditions 
 	}
 	b.set(0, "")
 	err = b.all(ctx, conditions(client))
-	if err != nil && ctx.Err() != nil && context.Cause(ctx) != ctx.Err() {
+	if err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ctx.Err()) {
 		return problem.New(fmt.Sprintf("wait for cluster %q", cluster), fmt.Errorf("%w: %s", context.Cause(ctx), b.text()),
 			"`berth doctor` looks for the usual causes")
 	}

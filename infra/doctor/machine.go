@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -91,7 +92,8 @@ func (m Machine) dockerCommand(context.Context) Finding {
 }
 
 func errOf(err error) string {
-	if e, isExec := err.(*exec.Error); isExec {
+	var e *exec.Error
+	if errors.As(err, &e) {
 		return fmt.Sprintf("%s: %v", e.Name, e.Err)
 	}
 	return err.Error()
