@@ -79,3 +79,41 @@ func lookAt(path string) translate.PathFacts {
 	}
 	return f
 }
+
+// checkContents reports the configs and secrets that active services and jobs
+// use and whose files cannot be read. Docker would refuse to start them.
+func (r *reader) checkContents(p *types.Project, facts map[string]translate.PathFacts) {
+	files := map[string]string{} // by attribute
+	use := func(c types.ContainerSpec) {
+		for _, x := range c.Configs {
+			files["configs."+x.Source+".file"] = p.Configs[x.Source].File
+		}
+		for _, x := range c.Secrets {
+			files["secrets."+x.Source+".file"] = p.Secrets[x.Source].File
+		}
+	}
+	for _, s := range p.Services {
+		use(s.ContainerSpec)
+	}
+	for _, j := range p.Jobs {
+		use(j.ContainerSpec)
+	}
+	for at, file := range files {
+		if file == "" {
+			continue
+		}
+		r.files[file] = true
+		f := facts[file]
+		switch {
+		case f.Content != nil || f.Exists && !f.Dir && f.Size > maxContent: // what is too large is the translation's matter
+		case f.Exists:
+			if err := regularFile(file); err != nil {
+				r.failOn(at, "name a file", "%q: %w", r.opts.display(file), err)
+			} else if _, err := readSmallFile(file, maxContent); err != nil {
+				r.failOn(at, "make it readable", "%q: %w", r.opts.display(file), err)
+			}
+		default:
+			r.failOn(at, "create it, or correct the path", "%q: %w", r.opts.display(file), errNotFound)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type Options struct {
 	Env              []string  // the process environment, KEY=value
 	Stdin            io.Reader // for the file "-"
 	Services         []string  // services the user named: enabled whatever their profiles say, unknown ones are errors
+	NamesOnly        bool      // env, label, config and secret files are not read and need not exist: enough to name services
 	Without          string    // path of an attribute that is to count as not set: what becomes of the rest?
 }
 

@@ -32,8 +32,11 @@ func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 	input := translate.Input{
 		Project:   project,
 		Positions: r.places,
-		Paths:     r.pathFacts(project),
 		LeftOut:   project.DisabledServiceNames(),
+	}
+	if !o.NamesOnly {
+		input.Paths = r.pathFacts(project)
+		r.checkContents(project, input.Paths)
 	}
 	if err := r.err(); err != nil {
 		return translate.Input{}, Source{}, err
@@ -77,7 +80,9 @@ func (r *reader) project(sel selection) (*types.Project, error) {
 	}
 	r.enableServices(project)
 	r.checkConsistency(project)
-	r.resolveFiles(project)
+	if !r.opts.NamesOnly {
+		r.resolveFiles(project)
+	}
 	return project, r.err()
 }
 

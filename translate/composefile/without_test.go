@@ -53,3 +53,20 @@ services:
 		}
 	}
 }
+
+func TestNamesNeedNoFiles(t *testing.T) {
+	const content = `
+services:
+  web: {image: x, env_file: gone.env, label_file: gone.labels, configs: [c]}
+configs: {c: {file: ./gone}}
+`
+	o := Options{Dir: t.TempDir(), Files: []string{stdin}, Stdin: strings.NewReader(content), ProjectName: "p"}
+	if _, _, err := Read(t.Context(), o); err == nil {
+		t.Error("no error")
+	}
+	o.Stdin, o.NamesOnly = strings.NewReader(content), true
+	input, _, err := Read(t.Context(), o)
+	if err != nil || len(input.Project.Services) != 1 {
+		t.Errorf("got %v", err)
+	}
+}

@@ -34,6 +34,15 @@ func (app *App) composeOptions(services []string) composefile.Options {
 	}
 }
 
+// readNames reads as much of the project as is needed to name it and its
+// services: `berth down` works when an env file is gone.
+func (app *App) readNames(ctx context.Context) (translate.Input, error) {
+	options := app.composeOptions(nil)
+	options.NamesOnly = true
+	input, _, err := composefile.Read(ctx, options)
+	return input, err
+}
+
 // project reads the compose project and passes on what the reader warns of.
 func (app *App) project(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
 	input, source, err := app.readProject(ctx, services)
@@ -49,7 +58,7 @@ func (app *App) project(ctx context.Context, services []string) (translate.Input
 // completeServices completes the names of the project's services that are not
 // on the command line yet.
 func (app *App) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	input, _, err := app.readProject(cmd.Context(), nil)
+	input, err := app.readNames(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -65,7 +74,7 @@ func (app *App) completeServices(cmd *cobra.Command, args []string, _ string) ([
 // projectName is the name of the compose project. --project-name alone is
 // enough for verbs that need no more.
 func (app *App) projectName(ctx context.Context) (string, error) {
-	input, _, err := app.readProject(ctx, nil)
+	input, err := app.readNames(ctx)
 	if err == nil {
 		return input.Project.Name, nil
 	}

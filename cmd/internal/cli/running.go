@@ -29,7 +29,7 @@ type running struct {
 // alone, on the cluster. Services that the user named must be in one of them.
 func (app *App) running(ctx context.Context, named []string) (*running, error) {
 	r := &running{}
-	input, _, err := app.readProject(ctx, nil)
+	input, err := app.readNames(ctx)
 	switch {
 	case err == nil:
 		r.name = input.Project.Name

@@ -111,7 +111,7 @@ func (app *App) translate(ctx context.Context, opts translateOptions) error {
 	if err := app.writeReport(opts.report, result.Report); err != nil {
 		return err
 	}
-	if err := strictError(opts.strict, result.Report); err != nil {
+	if err := lossError(opts.strict, result.Report); err != nil {
 		return err
 	}
 	if opts.report == "-" && opts.output == "-" {
@@ -146,23 +146,33 @@ func (app *App) writeReport(file string, entries []translate.Entry) error {
 	return app.writeFile(file, b.Bytes())
 }
 
-// strictError fails when the report has an entry that --strict does not let
-// pass.
-func strictError(strict string, entries []translate.Entry) error {
-	var lost []string
+// lossError fails when the report has an entry that --strict does not let pass,
+// or one without which the manifests would not run what the user has.
+func lossError(strict string, entries []translate.Entry) error {
+	var missing, lost []string
 	for _, e := range entries {
+		if e.Blocks && e.Status == translate.Dropped {
+			missing = append(missing, e.Path)
+		}
 		if slices.Contains(strictness[strict], e.Status) {
 			lost = append(lost, e.Path)
 		}
 	}
-	switch len(lost) {
-	case 0:
-		return nil
-	case 1, 2, 3:
-	default:
-		lost = append(lost[:3], fmt.Sprintf("%d more", len(lost)-3))
+	if len(missing) > 0 {
+		return problem.New("the manifests would lack what the project needs: "+firstOf(missing), nil, "the report above says why, and where each stands")
 	}
-	return problem.New("--strict: not kept: "+strings.Join(lost, ", "), nil, "berth explain says what each becomes; without --strict the manifests are written all the same")
+	if len(lost) > 0 {
+		return problem.New("--strict: not kept: "+firstOf(lost), nil, "berth explain says what each becomes; without --strict the manifests are written all the same")
+	}
+	return nil
+}
+
+// firstOf names the first few of a list.
+func firstOf(paths []string) string {
+	if len(paths) > 3 {
+		paths = append(slices.Clone(paths[:3]), fmt.Sprintf("%d more", len(paths)-3))
+	}
+	return strings.Join(paths, ", ")
 }
 
 // writeManifests writes the objects in the form and to the place asked for.
