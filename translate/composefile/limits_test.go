@@ -2,6 +2,7 @@ package composefile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,7 +122,7 @@ func TestReadStopsWhenCancelled(t *testing.T) {
 	dir := shaped(t, "flat", 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := Read(ctx, Options{Dir: dir}); err != context.Canceled {
+	if _, _, err := Read(ctx, Options{Dir: dir}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 package composefile
 
-// nearest returns the known name that a misspelt one is closest to, "" when
+// nearest returns the known name that a wrong one is closest to, "" when
 // none is close.
 func nearest(name string, known []string) string {
 	best, allowed := "", 1+len(name)/4
@@ -12,7 +12,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// distance counts the edits that lead from a to b; swapping two neighbours is
+// distance counts the edits that lead from a to b; swapping two characters is
 // one. It gives up beyond the limit.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {

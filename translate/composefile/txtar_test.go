@@ -1,6 +1,7 @@
 package composefile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -140,11 +141,11 @@ func TestErrors(t *testing.T) {
 func describeErrors(t *testing.T, err error) string {
 	t.Helper()
 	var list Errors
-	switch e := err.(type) {
-	case Errors:
-		list = e
-	case *Error:
-		list = Errors{e}
+	var one *Error
+	switch {
+	case errors.As(err, &list):
+	case errors.As(err, &one):
+		list = Errors{one}
 	default:
 		t.Fatalf("a %T: %v", err, err)
 	}

@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -228,7 +229,7 @@ func objectsIn(t *testing.T, text []byte) map[string]any {
 	for {
 		var o map[string]any
 		err := decoder.Decode(&o)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return objects
 		}
 		if err != nil {
