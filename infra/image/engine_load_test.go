@@ -137,6 +137,14 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	}
 	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY base /base\nCOPY app /app\n", "base": strings.Repeat(project, 1<<12)})
 	spec := model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project, Context: dir}
+	before := map[string]bool{} // another tool may have left records
+	list, err := node.Images(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range list {
+		before[img.Name] = true
+	}
 	for n := range loads {
 		write(t, dir, "app", fmt.Sprint(project, n))
 		facts, err := images.Build(t.Context(), spec, progress.Discard)
@@ -150,8 +158,7 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := node.Images(t.Context())
-	if err != nil {
+	if list, err = node.Images(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	targets := map[digest.Digest]int{}
@@ -164,7 +171,7 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 		if _, ours := targets[img.Target]; ours {
 			targets[img.Target]++ // a tag and the kubelet's record by ID
 		}
-		if strings.HasPrefix(img.Name, "import-") {
+		if strings.HasPrefix(img.Name, "import-") && !before[img.Name] {
 			t.Errorf("an import record is left: %s", img.Name)
 		}
 	}

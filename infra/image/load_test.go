@@ -181,23 +181,18 @@ func TestCancelledLoadStopsAndNobodyElseSuffers(t *testing.T) {
 	img := imageOf(t, images, []string{"web:1"}, tarLayer(t, "x", "x"))
 	ctx, cancel := context.WithCancel(t.Context())
 	patient := make(chan error)
-	var once sync.Once
-	fakes[0].before = func(*fakeNode) error {
-		once.Do(func() {
-			go func() {
-				_, err := loadArchived(t.Context(), images, nodes, img)
-				patient <- err
-			}()
-			cancel()
-		})
+	fakes[0].before = func(n *fakeNode) error {
+		n.before = nil // the other load meets no obstacle
+		go func() {
+			_, err := loadArchived(t.Context(), images, nodes, img)
+			patient <- err
+		}()
+		cancel()
 		return ctx.Err()
 	}
 	if _, err := loadArchived(ctx, images, nodes, img); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	fakes[0].mu.Lock()
-	fakes[0].before = nil
-	fakes[0].mu.Unlock()
 	if err := <-patient; err != nil {
 		t.Errorf("the other load: %v", err)
 	}
