@@ -149,15 +149,18 @@ func (i *Images) forgetEngine(ctx context.Context, project string) error {
 	return errors.Join(errs...)
 }
 
-// forgetNode removes every record that was loaded for a project.
+// forgetNode removes every record that was loaded for a project, also those
+// that dead containers were made from: the kubelet clears these away in its own
+// time, and after a restart of the node that can be long after their pods.
 func forgetNode(ctx context.Context, node Node, project string) error {
 	images, err := node.Images(ctx)
 	if err != nil {
 		return err
 	}
 	var gone []string
-	for _, img := range images {
-		if img.Labels[labelNodeProject] == project && !img.Running {
+	for i, img := range images {
+		images[i].Running = false
+		if img.Labels[labelNodeProject] == project {
 			gone = append(gone, img.Name)
 		}
 	}
