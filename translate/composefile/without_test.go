@@ -2,8 +2,11 @@ package composefile
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 func TestAnAttributeCanBeLeftOut(t *testing.T) {
@@ -68,5 +71,24 @@ configs: {c: {file: ./gone}}
 	input, _, err := Read(t.Context(), o)
 	if err != nil || len(input.Project.Services) != 1 {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadingTwiceGivesTheSame(t *testing.T) {
+	for _, a := range archives(t, "testdata/projects/*.txtar") {
+		a.unpack(t)
+		var text string
+		var places translate.Positions
+		for i := range 20 {
+			input, _, err := Read(t.Context(), a.options)
+			if err != nil {
+				t.Fatalf("%s: %v", a.name(), err)
+			}
+			again := canonicalYAML(t, input.Project)
+			if i > 0 && (again != text || !maps.Equal(input.Positions, places)) {
+				t.Errorf("%s: the project or the positions differ from those of the first time", a.name())
+			}
+			text, places = again, input.Positions
+		}
 	}
 }
