@@ -257,7 +257,7 @@ func (f forge) addPrograms(ctx context.Context, w *workshop) error {
 // fetch runs the recipe's fetch script in a container of its own and returns
 // the archive it prints.
 func (f forge) fetch(ctx context.Context, task *progress.Task) (archive io.Reader, err error) {
-	w, err := openWorkshop(ctx, f.client, task, debianImage(), f.standIn())
+	w, err := openWorkshop(ctx, f.client, task, debianImage(), "berth/fetch-"+f.recipe.Name)
 	if err != nil {
 		return nil, err
 	}

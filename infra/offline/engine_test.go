@@ -2,6 +2,7 @@ package offline
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/berth-dev/berth/infra/docker"
@@ -71,5 +72,43 @@ func TestRealImageIsNeverReplaced(t *testing.T) {
 	after, _, err := client.ImageInfo(t.Context(), ref)
 	if err != nil || after.ID != real.ID {
 		t.Errorf("the image became %s (%v), was %s", after.ID, err, real.ID)
+	}
+}
+
+func TestStandInsRunTheirOwnProgram(t *testing.T) {
+	testneed.Docker(t)
+	client, err := docker.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	kit, err := New(progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forges, err := kit.forges(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range forges {
+		img, found, err := client.InspectImage(t.Context(), f.standIn())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			continue // made only where it is asked for
+		}
+		if line := slices.Concat(img.Facts.Entrypoint, img.Facts.Cmd); len(line) == 0 || line[0] == "sleep" {
+			t.Errorf("%s runs %q: what the workshop ran is left in it", f.recipe.Name, line)
+		}
+	}
+}
+
+func TestImagesOfDifferentNamesAreMadeInDifferentWorkshops(t *testing.T) {
+	if a, b := workshopName("berth/node:v1"), workshopName("berth/node:v2"); a != b {
+		t.Errorf("images of one name are made in %q and %q at a time", a, b)
+	}
+	if a, b := workshopName("berth/node:v1"), workshopName("berth/node-base:v1"); a == b {
+		t.Errorf("two images are made in %q", a)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,16 +24,14 @@ type workshop struct {
 
 // makeImage gives the engine an image whose name ends in the key of all that
 // goes into it, calling make when it is not there. Processes that make images
-// of one name, whatever the key, take turns; what one that was killed left
-// behind is removed.
+// of one name, whatever the key, take turns.
 func (k *Kit) makeImage(ctx context.Context, c *docker.Client, ref, title string, make func(*progress.Task) error) error {
 	if _, found, err := c.ImageInfo(ctx, ref); err != nil || found {
 		return err
 	}
-	name, _, _ := strings.Cut(ref, ":")
 	task := progress.Start(k.sink, title, "starting")
 	err := func() error {
-		unlock, err := k.store.lock(ctx, filepath.Join("locks", filepath.Base(name)), task)
+		unlock, err := k.store.lock(ctx, filepath.Join("locks", workshopName(ref)), task)
 		if err != nil {
 			return err
 		}
@@ -40,31 +39,29 @@ func (k *Kit) makeImage(ctx context.Context, c *docker.Client, ref, title string
 		if _, found, err := c.ImageInfo(ctx, ref); err != nil || found {
 			return err
 		}
-		left, err := c.Containers(ctx, labelWorkshop+"="+name)
-		if err != nil {
-			return err
-		}
-		for _, l := range left {
-			if err := c.RemoveContainer(ctx, l.ID); err != nil {
-				return err
-			}
-		}
 		return make(task)
 	}()
 	return task.End(err, ref)
 }
 
-// labelWorkshop is on workshops: the name of the image that is made in it.
-const labelWorkshop = "dev.berth.workshop"
+// workshopName is the name of the container in which images are made that
+// differ in their tag only. It is a name and not a label because containers
+// inherit their image's labels: a label would be on every node of a cluster.
+func workshopName(ref string) string {
+	name, _, _ := strings.Cut(ref, ":")
+	return "berth-workshop-" + path.Base(name)
+}
 
 // openWorkshop starts a container of image that does nothing, to make the
-// image called ref in. The caller closes it.
+// image called ref in. The caller closes it, and holds the image's lock.
 func openWorkshop(ctx context.Context, c *docker.Client, task *progress.Task, image, ref string) (*workshop, error) {
-	name, _, _ := strings.Cut(ref, ":")
+	name := workshopName(ref)
+	if err := c.RemoveContainer(ctx, name); err != nil { // of a process that was killed
+		return nil, err
+	}
 	id, err := c.CreateContainer(ctx, docker.RunSpec{
-		Image: image, Entrypoint: []string{"sleep", "infinity"}, Privileged: true,
+		Image: image, Name: name, Cmd: []string{"sleep", "infinity"}, Privileged: true,
 		Network: "host", // reaches whatever mirrors this machine reaches
-		Labels:  map[string]string{labelWorkshop: name},
 	})
 	if err != nil {
 		return nil, err
@@ -129,8 +126,10 @@ func (w *workshop) copyIn(ctx context.Context, archive io.Reader) error {
 	return w.client.CopyTo(ctx, w.id, "/", archive)
 }
 
-// commit names the result. Changes are Dockerfile instructions; what the
-// workshop itself ran is no part of the image.
+// commit names the result. Changes are Dockerfile instructions, with at least
+// the command or the entry point: the engine keeps the workshop's own command
+// otherwise. (An entry point of its own could not be taken back at all, which
+// is why the workshop has none.)
 func (w *workshop) commit(ctx context.Context, ref string, changes ...string) error {
-	return w.client.Commit(ctx, w.id, ref, append([]string{"ENTRYPOINT []", "CMD []"}, changes...))
+	return w.client.Commit(ctx, w.id, ref, changes)
 }

@@ -59,7 +59,7 @@ func makeNodeBase(ctx context.Context, c *docker.Client, task *progress.Task, re
 		if err := w.script(ctx, install, []string{"PACKAGES=" + nodePackages}, nil); err != nil {
 			return err
 		}
-		return w.commit(ctx, ref, "LABEL "+labelKit+"=node-base")
+		return w.commit(ctx, ref, `CMD ["bash"]`, "LABEL "+labelKit+"=node-base")
 	})
 }
 

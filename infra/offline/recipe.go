@@ -106,10 +106,14 @@ func (r *Recipe) archive() ([]byte, error) {
 	return tarOf(files...)
 }
 
+// baseLayoutVersion changes when the code makes the same recipe into another
+// image.
+const baseLayoutVersion = "2"
+
 // key changes with anything that goes into the stand-in.
 func (r *Recipe) key(common string, authorities map[string]string) string {
 	parts := []string{
-		debianKey(), runtime.GOARCH, r.Name, strings.Join(r.Packages, " "), strings.Join(r.Users, " "), strings.Join(r.Config, "\n"),
+		baseLayoutVersion, debianKey(), runtime.GOARCH, r.Name, strings.Join(r.Packages, " "), strings.Join(r.Users, " "), strings.Join(r.Config, "\n"),
 		r.fetch, r.install, sortedText(r.files), sortedText(r.Env), common, sortedText(authorities),
 	}
 	if r.Toolchain == "go" {

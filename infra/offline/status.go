@@ -110,7 +110,9 @@ func (k *Kit) baseStatus(ctx context.Context, c *docker.Client) ([]Item, error) 
 	}
 	for _, img := range made {
 		for _, tag := range img.Tags {
-			if !strings.HasPrefix(tag, "berth/") && !slices.Contains(refs, tag) {
+			// Images built on a stand-in inherit its label; only those that a
+			// recipe is for are stand-ins themselves.
+			if _, known := forgeFor(forges, tag); known && !slices.Contains(refs, tag) {
 				refs = append(refs, tag)
 			}
 		}
