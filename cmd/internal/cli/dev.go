@@ -64,6 +64,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	commands := make(chan devloop.Command)
 	var logs sync.WaitGroup
 	defer logs.Wait()
+	logs.Go(func() { view.pruneBuilds(ctx, s) })
 	first := true
 	err = s.engine.Dev(ctx, devloop.DevOptions{
 		Up: up, Once: opts.once, Commands: commands,
@@ -86,8 +87,29 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	return err
 }
 
+// pruneBuilds removes superseded builds after every rebuild that serves, until
+// ctx ends.
+func (v *devView) pruneBuilds(ctx context.Context, s *session) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.rebuilt:
+			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
+				v.console.Line("prune images: " + err.Error())
+			}
+		}
+	}
+}
+
 // event shows one event of the loop.
 func (v *devView) event(e devloop.Event) {
+	if e.Kind == devloop.EventServing && e.Action == "rebuild" {
+		select {
+		case v.rebuilt <- struct{}{}:
+		default: // one is asked for already
+		}
+	}
 	if v.events != nil {
 		_ = v.events.Encode(e) // standard output is gone when this fails, and so is its reader
 		return

@@ -24,6 +24,7 @@ type devView struct {
 	events  *lockedEncoder // --format json: events and logs as JSON lines
 	width   int            // of service names
 	quit    atomic.Bool    // the user pressed q
+	rebuilt chan struct{}  // a rebuild serves
 	restore func()         // gives the terminal back as it was
 
 	mu       sync.Mutex
@@ -40,6 +41,7 @@ func (app *App) newDevView(format string) *devView {
 		app:     app,
 		console: ui.NewConsole(app.Err, renderer, terminal, app.color()),
 		failed:  map[string]string{},
+		rebuilt: make(chan struct{}, 1),
 		restore: func() {},
 	}
 	app.renderer = v.console // whatever else reports progress does it there

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,11 @@ type upJSON struct {
 type changeJSON struct {
 	Object string     `json:"object"`
 	Change model.Verb `json:"change"`
+}
+
+// newImages reports whether up brought an image to a node that it did not have.
+func newImages(r devloop.UpResult) bool {
+	return slices.ContainsFunc(r.Loads, func(l model.NodeLoad) bool { return l.Outcome == model.LoadSent })
 }
 
 // printUp prints where a project that is up can be reached.

@@ -32,6 +32,7 @@ type session struct {
 	input  translate.Input
 	source composefile.Source
 	info   cluster.Info
+	images *image.Images
 	nodes  []*image.KindNode
 	agents []*agent.Node
 }
@@ -78,6 +79,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	if err != nil {
 		return devloop.Deps{}, err
 	}
+	s.images = images
 	target, err := app.target(ctx, engine, s)
 	if err != nil {
 		return devloop.Deps{}, err
@@ -144,6 +146,12 @@ func (s *session) connectNodes(ctx context.Context, engine *docker.Client) error
 		})
 	}
 	return group.Wait()
+}
+
+// prune removes superseded builds of the project from engine and nodes; the
+// last few of each image stay.
+func (s *session) prune(ctx context.Context) error {
+	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Nodes: s.workers()})
 }
 
 // workers are the nodes that run pods: all but the control plane, unless there

@@ -52,6 +52,11 @@ only what is not done yet.`,
 			if err != nil {
 				return err
 			}
+			if newImages(result) {
+				if err := s.prune(cmd.Context()); err != nil {
+					return err
+				}
+			}
 			return app.printUp(result, opts.format)
 		},
 	}
