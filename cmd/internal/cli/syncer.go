@@ -57,7 +57,7 @@ func (s *syncer) Restart(ctx context.Context, pod model.PodState) error {
 func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error {
 	if spec.User != "" || spec.Privileged {
 		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
-			errors.New("Kubernetes runs commands only as the container's own user"), "leave out user and privileged of the rule's exec")
+			errors.New("the Kubernetes API runs commands only as the container's own user"), "leave out user and privileged of the rule's exec")
 	}
 	command, err := execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command)
 	if err != nil {
