@@ -12,7 +12,11 @@ EXAMPLE        ?= guestbook
 TEST_CLUSTER   ?= berth-test
 LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
-RACE           := ./cmd/internal/ui/... ./devloop/... ./infra/agent/... ./infra/gateway/... ./infra/image/... ./infra/progress/...
+# What needs the engine and the cluster: smoke runs in every make test, long in make test-full.
+SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/gateway ./cmd/internal/cli ./examples
+LONG           := ./infra/apply ./infra/cluster ./infra/image ./infra/offline
+RACE           := ./cmd/internal/ui ./devloop ./infra/agent/wire ./infra/agent/proxy
+LONG_RACE      := ./devloop/watch ./infra/agent/... ./infra/gateway ./infra/image/...
 FUZZTIME       ?= 60s
 PLATFORMS      := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.0.0-dev)
@@ -56,9 +60,11 @@ down: build ## take the example down again
 
 .PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz bench release
 test: lint unit race cross e2e ## everything CI runs
-	@echo "left out of make test, see make test-full: a minute of each fuzz target; the comparison of cluster creation with kind"
+	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target, cluster creation against kind"
 
 test-full: test fuzz ## all of make test, and what takes longer
+	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) go test -timeout 60m -p 1 $(LONG)
+	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(LONG_RACE)
 	@$(WITH_ENGINE) BERTH_BENCH_CLUSTER=1 go test -timeout 30m -run '^$$' -bench Create -benchtime 3x ./infra/cluster
 
 lint: $(LINT) ## golangci-lint and go vet
@@ -82,7 +88,7 @@ test-cluster: offline ## a new cluster for tests
 
 e2e: test-cluster ## the tests that need the engine and the cluster; none may be skipped
 	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) BERTH_BIN=$(abspath $(BERTH)) \
-	  go test -timeout 45m -p 1 ./infra/... ./translate/... ./cmd/... ./examples/...
+	  go test -timeout 45m -p 1 $(SMOKE)
 
 fuzz: ## a minute of each fuzz target
 	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
