@@ -365,7 +365,12 @@ func testPortForward(t *testing.T, l lab) {
 	lost := make(chan error, 1)
 	go func() {
 		done <- l.PortForward(ctx, Forward{Listener: refused, Namespace: "kube-system", Port: 1,
-			Pod: func(context.Context) (string, error) { return pods[0].Name, nil }, Lost: func(err error) { lost <- err }})
+			Pod: func(context.Context) (string, error) { return pods[0].Name, nil }, Lost: func(err error) {
+				select {
+				case lost <- err:
+				default: // the first says why; a retry says it again
+				}
+			}})
 	}()
 	_ = httpGet(t, refused.Addr().String(), "/")
 	if err := <-lost; !strings.Contains(err.Error(), "refused") {
