@@ -13,8 +13,8 @@ TEST_CLUSTER   ?= berth-test
 LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
 # What needs the engine and the cluster: smoke runs in every make test, long in make test-full.
-SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/gateway ./infra/image ./infra/apply ./cmd/internal/cli ./examples
-LONG           := ./infra/cluster ./infra/offline
+SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/image ./infra/apply ./cmd/internal/cli ./examples
+LONG           := ./infra/gateway ./infra/cluster ./infra/offline
 RACE           := ./cmd/internal/ui ./devloop ./infra/agent/wire ./infra/agent/proxy
 LONG_RACE      := ./devloop/watch ./infra/agent/... ./infra/gateway ./infra/image/...
 FUZZTIME       ?= 60s
