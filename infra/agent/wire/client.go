@@ -161,13 +161,13 @@ func (c *Client) Call(ctx context.Context, op string, args any, body io.Reader, 
 	stop := context.AfterFunc(ctx, func() { c.cancel(id, context.Cause(ctx)) })
 	defer stop()
 	var copying sync.WaitGroup
-	copying.Go(func() { c.sendBody(p.stream, body) })
+	copying.Go(func() { c.sendBody(ctx, p.stream, body) })
 	if output == nil {
 		output = io.Discard
 	}
 	copying.Go(func() {
 		if _, err := io.Copy(output, p.stream); err != nil {
-			c.cancel(id, err)
+			c.cancel(id, reason(ctx, err))
 		}
 	})
 	o := <-p.result
@@ -185,12 +185,12 @@ func (c *Client) Call(ctx context.Context, op string, args any, body io.Reader, 
 
 // sendBody sends the request's data. A body that cannot be read to its end must
 // not look like a shorter one, so the request is cancelled then.
-func (c *Client) sendBody(s *stream, body io.Reader) {
+func (c *Client) sendBody(ctx context.Context, s *stream, body io.Reader) {
 	if body != nil {
 		source := &sourceErr{r: body}
 		_, err := io.Copy(s, source)
 		if source.err != nil {
-			c.cancel(s.id, source.err)
+			c.cancel(s.id, reason(ctx, source.err))
 			return
 		}
 		if err != nil { // the server has ended, its result tells why
@@ -199,6 +199,15 @@ func (c *Client) sendBody(s *stream, body io.Reader) {
 	}
 	// When the end cannot be sent the connection is over, and every call with it.
 	_ = s.closeWrite()
+}
+
+// reason returns why a call ends: a caller that cancels often closes the body
+// or the output too, and the cancellation is the cause of both.
+func reason(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // sourceErr remembers the error of reading, apart from one of writing.
