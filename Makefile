@@ -12,9 +12,12 @@ EXAMPLE        ?= guestbook
 TEST_CLUSTER   ?= berth-test
 LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
-# What needs the engine and the cluster: smoke runs in every make test, long in make test-full.
+# What needs the engine and the cluster. Long cases in them (testneed.Long) run in turn, by SEED; make test-full
+# runs them all, and the packages of LONG.
 SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/image ./infra/apply ./cmd/internal/cli ./examples
 LONG           := ./infra/gateway ./infra/cluster ./infra/offline
+SEED           := $(or $(SEED),$(shell date +%Y%m%d%H))
+LEFT_OUT       := $(CURDIR)/.berth/left-out
 RACE           := ./cmd/internal/ui ./devloop ./infra/agent/wire ./infra/agent/proxy
 LONG_RACE      := ./devloop/watch ./infra/agent/... ./infra/gateway ./infra/image/...
 FUZZTIME       ?= 60s
@@ -61,7 +64,9 @@ down: build ## take the example down again
 .PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz bench release
 test: lint unit race cross e2e ## everything CI runs
 	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target, cluster creation against kind"
+	@if [ -s $(LEFT_OUT) ]; then echo "long cases that seed $(SEED) left out:"; sort $(LEFT_OUT) | sed 's/^/  /'; fi
 
+test-full: export BERTH_TEST_LONG := all
 test-full: test fuzz ## all of make test, and what takes longer
 	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) go test -timeout 60m -p 1 $(LONG)
 	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(LONG_RACE)
@@ -86,8 +91,10 @@ test-cluster: offline ## a new cluster for tests
 	@$(WITH_ENGINE) $(BERTH) cluster delete $(TEST_CLUSTER) && \
 	  $(BERTH) cluster create $(TEST_CLUSTER) --http-port 8480 --https-port 8443
 
-e2e: test-cluster ## the tests that need the engine and the cluster; none may be skipped
+e2e: test-cluster ## the tests that need the engine and the cluster; long cases by SEED
+	@mkdir -p .berth && rm -f $(LEFT_OUT) && echo "seed of the long cases: $(SEED)"
 	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) BERTH_BIN=$(abspath $(BERTH)) \
+	  BERTH_TEST_SEED=$(SEED) BERTH_TEST_LEFT_OUT=$(LEFT_OUT) \
 	  go test -timeout 45m -p 1 $(SMOKE)
 
 fuzz: ## a minute of each fuzz target
