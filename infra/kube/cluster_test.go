@@ -373,8 +373,13 @@ func testPortForward(t *testing.T, l lab) {
 			}})
 	}()
 	_ = httpGet(t, refused.Addr().String(), "/")
-	if err := <-lost; !strings.Contains(err.Error(), "refused") {
-		t.Errorf("lost by %v", err)
+	select {
+	case err := <-lost:
+		if !strings.Contains(err.Error(), "refused") {
+			t.Errorf("lost by %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a refused connection was not reported")
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {

@@ -41,7 +41,10 @@ func (c *Client) PortForward(ctx context.Context, f Forward) error {
 	defer conns.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	context.AfterFunc(ctx, func() { f.Listener.Close() })
+	context.AfterFunc(ctx, func() {
+		f.Listener.Close()
+		p.close() // ends what is being carried, whatever the pod does
+	})
 	for {
 		conn, err := f.Listener.Accept()
 		if err != nil {
@@ -189,15 +192,20 @@ func copyBoth(conn net.Conn, data, failure httpstream.Stream) error {
 	}()
 	// The client may stop sending and still read, so the pod's side decides.
 	var err error
+	told := false
 	select {
 	case <-fromPod:
 	case err = <-reported:
+		told = true
 		if err == nil {
 			<-fromPod
 		}
 	}
 	conn.Close()
 	_ = data.Reset()
+	if !told { // the end of the data may overtake the reason for it
+		err = <-reported
+	}
 	<-toPod
 	<-fromPod
 	return err
