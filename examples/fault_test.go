@@ -23,13 +23,13 @@ func TestKilledAndRunAgain(t *testing.T) {
 	p.must("up")
 	p.serves(page, "Welcome to the guestbook", soon)
 
-	p.killAt("web: watch", "dev")
+	p.killAt("guestbook listens", "dev") // it follows the logs now
 	p.edit("web/main.go", "Welcome to the guestbook", "Changed while berth was away")
 	stop := p.dev()
 	p.serves(page, "Changed while berth was away", rollout)
 	stop()
 
-	p.killAt("down", "down")
+	p.killAt("remove", "down")
 	p.must("down", "--volumes", "--rmi", "local")
 	p.leavesNothing("8080")
 }
@@ -55,8 +55,8 @@ func TestTwoAtOnce(t *testing.T) {
 	p.eventually(soon, "two web pods", func() error { return p.ready("web", 2) })
 }
 
-// killAt runs berth and kills it with SIGKILL at the first line of progress
-// that contains text.
+// killAt runs berth and kills it with SIGKILL at the first line of output that
+// contains text.
 func (p *project) killAt(text string, args ...string) {
 	p.t.Helper()
 	cmd := p.command(args...)
@@ -64,6 +64,7 @@ func (p *project) killAt(text string, args ...string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	cmd.Stdout = cmd.Stderr
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

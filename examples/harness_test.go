@@ -20,6 +20,9 @@ import (
 	"github.com/berth-dev/berth/infra/testneed"
 )
 
+// verbLimit is how long a berth command of a test may take.
+const verbLimit = 5 * time.Minute
+
 // A project is a copy of an example, run by the berth binary on the test
 // cluster.
 type project struct {
@@ -96,7 +99,12 @@ func (p *project) run(args ...string) (stdout, stderr string, err error) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	began := time.Now()
-	err = cmd.Run()
+	if err = cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	limit := time.AfterFunc(verbLimit, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) }) // its stacks say where it hangs
+	defer limit.Stop()
+	err = cmd.Wait()
 	p.t.Logf("berth %s: %.1fs, error %v", strings.Join(args, " "), time.Since(began).Seconds(), err)
 	return out.String(), errOut.String(), err
 }
@@ -113,7 +121,7 @@ func (p *project) must(args ...string) string {
 
 // diagnose prints what a reader of a failed test wants to see.
 func (p *project) diagnose() {
-	for _, args := range [][]string{{"ps", "-a"}, {"events"}, {"logs", "--tail", "20"}} {
+	for _, args := range [][]string{{"ps", "-a"}, {"events", "--follow=false"}, {"logs", "--tail", "20"}} {
 		stdout, stderr, _ := p.run(args...)
 		p.t.Logf("%s%s", stdout, stderr)
 	}
