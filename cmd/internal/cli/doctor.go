@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 
@@ -123,7 +124,11 @@ func withEngine(engine *docker.Client, manager *cluster.Manager) doctor.Machine 
 		}
 		var names []string
 		for _, i := range images {
-			names = append(names, i.Tags...)
+			for _, tag := range i.Tags {
+				if !strings.HasPrefix(tag, "berth/") { // the kit's own second name for it
+					names = append(names, tag)
+				}
+			}
 		}
 		slices.Sort(names)
 		return names, nil
