@@ -69,6 +69,9 @@ type Applier interface {
 	// Observe lists the services of the project that the cluster has, sorted
 	// by name; none when the project is not there.
 	Observe(ctx context.Context) ([]model.ServiceState, error)
+	// Follow calls report with what Observe would list, at once and after every
+	// change, until ctx ends or the cluster cannot be followed any more.
+	Follow(ctx context.Context, report func([]model.ServiceState)) error
 }
 
 // A Publisher makes ports of services reachable on the host. It reports its
@@ -90,9 +93,14 @@ type Syncer interface {
 	// directories on the way, and at Target when Source is a directory, are
 	// followed inside the container and never replaced.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
-	// Restart restarts the program in the container and keeps the container's
-	// files. It returns ErrNoSupervisor where that is not possible.
+	// Restart restarts the program in the container, keeps the container's
+	// files, and returns when the program listens where it did before. It returns
+	// ErrNoSupervisor where that is not possible, and a *ProgramEnded when the
+	// program ends at once.
 	Restart(ctx context.Context, pod model.PodState) error
+	// AwaitProgram returns when the program in the container has been started or
+	// has ended since it was as known says; ErrNoSupervisor where nobody knows.
+	AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error)
 	// Exec runs a command and passes its output on, line by line.
 	Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error
 }

@@ -19,8 +19,7 @@ import (
 // An Engine gets a compose project onto a cluster. Its methods must not be
 // called at once.
 type Engine struct {
-	deps         Deps
-	observeEvery time.Duration // how often Dev looks at the cluster
+	deps Deps
 }
 
 // New returns an Engine over deps.
@@ -34,7 +33,7 @@ func New(deps Deps) *Engine {
 	if deps.Clock == nil {
 		deps.Clock = watch.SystemClock{}
 	}
-	return &Engine{deps: deps, observeEvery: time.Second}
+	return &Engine{deps: deps}
 }
 
 // Up makes the cluster what the project says, as far as opts asks, and waits

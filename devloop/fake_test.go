@@ -68,6 +68,7 @@ type fakePod struct {
 	name, node, image string
 	files             map[string]string // absolute path in the container -> content
 	restarts          int32
+	program           model.Program
 }
 
 func newWorld(t *testing.T) *world {
@@ -276,6 +277,7 @@ func (w *world) startPod(service string, s *fakeService) {
 	w.nextPod++
 	nodes := sortedKeys(w.nodes)
 	pod := &fakePod{name: fmt.Sprintf("%s-%d", service, w.nextPod), node: nodes[w.nextPod%len(nodes)], image: s.image, files: map[string]string{}}
+	pod.program = model.Program{Running: true, Starts: 1}
 	for name, content := range w.images[s.image].files {
 		pod.files[path.Join("/app", name)] = content
 	}
@@ -363,6 +365,24 @@ func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
 		states = append(states, state)
 	}
 	return states, ctx.Err()
+}
+
+func (w *world) Follow(ctx context.Context, report func([]model.ServiceState)) error {
+	for {
+		w.mu.Lock()
+		changed := w.changed
+		w.mu.Unlock()
+		states, err := w.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		report(states)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (w *world) Publish(ctx context.Context, ports []model.PublishedPort, _ progress.Sink) ([]model.PublishedPort, error) {
@@ -602,8 +622,43 @@ func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) error {
 	defer s.mu.Unlock()
 	if p := s.pod(pod.ContainerID); p != nil {
 		p.restarts++
+		p.program = model.Program{Running: true, Starts: p.program.Starts + 1}
 	}
 	return nil
+}
+
+func (s *fakeSyncer) AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error) {
+	for {
+		s.mu.Lock()
+		p, changed := s.pod(pod.ContainerID), s.changed
+		var now model.Program
+		if p != nil {
+			now = p.program
+		}
+		s.mu.Unlock()
+		switch {
+		case s.noSupervisor:
+			return now, ErrNoSupervisor
+		case p == nil:
+			return now, errors.New("the container is gone")
+		case now.Starts != known.Starts || now.Running != known.Running:
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return now, ctx.Err()
+		}
+	}
+}
+
+// endProgram lets the program of one container of a service end.
+func (w *world) endProgram(service string, i, status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.services[service].pods[i]
+	p.program.Running, p.program.Status, p.program.Log = false, status, []string{"last words"}
+	w.notify()
 }
 
 func (s *fakeSyncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(string)) error {

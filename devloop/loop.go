@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-dev/berth/devloop/watch"
@@ -63,8 +62,12 @@ type loop struct {
 	observed chan observation
 	notices  chan watch.Notice
 	outputs  chan Event
+	programs chan programState
 	workers  workers
-	watchful atomic.Bool // the cluster is observed often
+
+	attended map[string]context.CancelFunc // supervised containers whose programs are watched, by PodState.ContainerID
+	crashed  map[string]programState       // those whose programs have ended
+	greeted  map[string]bool               // containers that a sync was tried for since the cluster was last observed
 }
 
 // A trip is a flight with what it is about.
@@ -83,6 +86,7 @@ type serviceState struct {
 	pending *dirt // what is to be done
 	owed    *dirt // what failed and is done again with the next change, or the next try
 	failed  error // why it does not serve; nil
+	ended   bool  // failed because its program has ended, in a container that is all right
 	late    bool  // it may yet come to serve by itself: it was waited for in vain
 	waiting bool  // was not started because of another service
 }
@@ -104,7 +108,8 @@ func newLoop(e *Engine, opts DevOptions) *loop {
 	return &loop{
 		e: e, opts: opts, services: map[string]*serviceState{}, group: map[string]string{}, removed: map[string]bool{},
 		results: make(chan result), prepared: make(chan prepared), observed: make(chan observation),
-		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256),
+		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256), programs: make(chan programState),
+		attended: map[string]context.CancelFunc{}, crashed: map[string]programState{}, greeted: map[string]bool{},
 		have: Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Seen: map[string]bool{}, Ledger: map[string][]model.FileSync{}},
 	}
 }
@@ -136,7 +141,9 @@ func (l *loop) run(ctx context.Context) error {
 		case p := <-l.prepared:
 			l.readAgain(p)
 		case o := <-l.observed:
-			l.observe(o)
+			l.observe(ctx, o)
+		case p := <-l.programs:
+			l.program(p)
 		case n := <-l.notices:
 			l.send(Event{Kind: EventWarn, Why: n.Text, Line: n.Hint})
 		case ev := <-l.outputs:
@@ -185,8 +192,8 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 		if ctx.Err() != nil {
 			return true, context.Cause(ctx)
 		}
+		l.attend(ctx)
 		if !l.startProject(ctx) && !l.startGroup() {
-			l.beWatchful()
 			return false, nil
 		}
 	}
@@ -207,6 +214,7 @@ func (l *loop) drain() {
 		case <-l.results:
 		case <-l.prepared:
 		case <-l.observed:
+		case <-l.programs:
 		case <-l.outputs:
 		case <-over:
 			return
@@ -286,7 +294,7 @@ func (l *loop) soil(service string, d dirt) {
 		owed.merge(d)
 		d, s.owed = owed, nil
 	}
-	if s.failed != nil && d.apply == "" {
+	if s.failed != nil && !s.ended && d.apply == "" {
 		d.apply = "did not serve before" // so that it is waited for
 	}
 	if s.pending == nil {

@@ -32,6 +32,7 @@ func (l *loop) prepare(ctx context.Context, facts map[string]model.ImageFacts) p
 	if err != nil {
 		return prepared{err: err}
 	}
+	want.Follow = !l.opts.Once
 	set, err := newWatchSet(want, l.e.deps.Syncer != nil && l.e.deps.Target.AgentDir != "")
 	if err != nil {
 		return prepared{err: err}

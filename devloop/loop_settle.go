@@ -105,8 +105,8 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 	case errors.Is(v.err, ErrNoSupervisor) && !l.have.Unsupervised[service]:
 		l.restartOtherwise(service, d)
 	case v.err != nil:
-		s.failed, s.late, s.waiting = v.err, v.verb == Wait, false
-		if !v.applied && d.apply == "" {
+		s.failed, s.late, s.waiting, s.ended = v.err, v.verb == Wait, false, v.verb == Rerun
+		if !v.applied && !s.ended && d.apply == "" {
 			d.apply = "not applied before"
 		}
 		why := ""
@@ -132,7 +132,7 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 	case v.skipped:
 		s.waiting = true
 	default:
-		s.failed, s.late, s.waiting = nil, false, false
+		s.failed, s.late, s.waiting, s.ended = nil, false, false, false
 		if changed && (t.project == nil || len(whole.paths) > 0) {
 			l.send(l.serving(t, service, whole))
 		}

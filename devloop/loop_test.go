@@ -93,7 +93,6 @@ func (s *session) dev(opts DevOptions) {
 		deps.Syncer = s.syncer
 	}
 	e := New(deps)
-	e.observeEvery = 10 * time.Millisecond
 	opts.Commands = s.commands
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
 	s.cancel = cancel

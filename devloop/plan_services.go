@@ -226,7 +226,10 @@ func (p *planner) restartsOnSync(service string) bool {
 // finalCondition is what up waits for before it says that s is there. A Job
 // that nobody awaits may run for as long as it likes.
 func (p *planner) finalCondition(s translate.Service) model.WaitCondition {
-	if s.Kind != "Job" {
+	switch {
+	case s.Kind != "Job" && p.want.Follow && p.dirty.Services[s.Name] != causeCrashes:
+		return model.WaitServing // what crashes later is seen then
+	case s.Kind != "Job":
 		return model.WaitHealthy
 	}
 	for _, other := range p.want.Result.Services {

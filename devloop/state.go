@@ -20,6 +20,7 @@ type Want struct {
 	Options UpOptions
 	Select  map[string]bool // services to act on
 	Removed map[string]bool // services that a running loop has seen in the project and that are gone
+	Follow  bool            // the cluster is followed afterwards: nobody need wait to see whether what runs stays up
 }
 
 // Have is what is known to be there.

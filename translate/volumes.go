@@ -334,9 +334,7 @@ func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
 	if len(p.copies) == 0 {
 		return nil
 	}
-	agent := p.add("agent", "berth-agent", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{
-		Path: t.target.AgentDir, Type: ptr(corev1.HostPathDirectory),
-	}})
+	agent := t.agentVolume(p)
 	var out []corev1.Container
 	for i, c := range p.copies {
 		const filled = "/.berth-volume"

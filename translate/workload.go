@@ -37,7 +37,7 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 		s := m.mainScope()
 		mounts := t.mounts(volumes, s)
 		hooks = append(hooks, t.preStart(volumes, containerNames, m, mounts)...)
-		containers = append(containers, t.mainContainer(m, s, mounts))
+		containers = append(containers, t.supervised(volumes, m, s, t.mainContainer(m, s, mounts)))
 	}
 	spec := t.podSpec(u, units)
 	spec.InitContainers = append(t.copyContainers(volumes), hooks...)

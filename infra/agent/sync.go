@@ -83,37 +83,45 @@ func sendFile(w io.Writer, f model.FileSync) error {
 }
 
 // Restart starts the program of a supervised container again, in the same
-// container, and returns when the new one has started. Without a supervisor it
-// fails with ErrNoSupervisor.
+// container, and returns when the new one listens on the TCP ports on which the
+// last one did, has ended, or takes longer than ten seconds. Without a
+// supervisor it fails with ErrNoSupervisor.
 func (n *Node) Restart(ctx context.Context, container string) (Program, error) {
-	return n.supervisor(ctx, container, "restart")
+	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "restart"})
 }
 
 // Start starts the program of a supervised container unless it runs.
 func (n *Node) Start(ctx context.Context, container string) (Program, error) {
-	return n.supervisor(ctx, container, "start")
+	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "start"})
 }
 
 // Program is the state of a supervised container's program.
 func (n *Node) Program(ctx context.Context, container string) (Program, error) {
-	return n.supervisor(ctx, container, "status")
+	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "status"})
+}
+
+// AwaitProgram returns when the program of a supervised container has been
+// started or has ended since it was as known says.
+func (n *Node) AwaitProgram(ctx context.Context, container string, known Program) (Program, error) {
+	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "await", Starts: known.Starts, Running: known.Running})
 }
 
 // Program is what a supervisor says of its program.
 type Program struct {
 	Running bool
-	Pid     int // as the container sees it
-	Starts  int // so far, the first included
-	Status  int // exit status of the last end, 128+n for signal n
+	Pid     int    // as the container sees it
+	Starts  int    // so far, the first included
+	Status  int    // exit status of the last end, 128+n for signal n
+	Failure string // why the last start failed; "" when it did not
 }
 
-func (n *Node) supervisor(ctx context.Context, container, request string) (Program, error) {
+func (n *Node) supervisor(ctx context.Context, args wire.SupervisorArgs) (Program, error) {
 	var v wire.SupervisorValue
-	err := n.once(ctx, wire.OpSupervisor, wire.SupervisorArgs{Container: container, Request: request}, nil, nil, &v)
+	err := n.once(ctx, wire.OpSupervisor, args, nil, nil, &v)
 	if errors.Is(err, &wire.Error{Code: wire.CodeNoSupervisor}) {
-		return Program{}, fmt.Errorf("container %q: %w", container, ErrNoSupervisor)
+		return Program{}, fmt.Errorf("container %q: %w", args.Container, ErrNoSupervisor)
 	}
-	return Program{Running: v.Running, Pid: v.Pid, Starts: v.Starts, Status: v.Status}, err
+	return Program(v), err
 }
 
 // Log copies the last lines of a container's log (all if lines is negative) to out,

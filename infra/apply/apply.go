@@ -260,10 +260,12 @@ func (p *Project) send(ctx context.Context, it *item) error {
 		return err
 	case created:
 		it.verb = model.Created
+		p.marks.set(it.key, now)
 	case it.live != nil && now.GetResourceVersion() == it.live.GetResourceVersion():
 		it.verb = model.Unchanged
 	default:
 		it.verb = model.Updated
+		p.marks.set(it.key, now)
 	}
 	return nil
 }

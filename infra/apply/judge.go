@@ -36,29 +36,19 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 	for _, d := range s.deployments {
 		if mine(d, d.Spec.Template) {
 			found = true
-			v.add(s.judgeDeployment(d, service, cond, now))
+			v.add(s.unlessBehind("apps", "Deployment", d, func() verdict { return s.judgeDeployment(d, service, cond, now) }))
 		}
 	}
 	for _, d := range s.statefulSets {
 		if mine(d, d.Spec.Template) {
 			found = true
-			v.add(s.judgeRollout(rollout{
-				uid: d.UID, kind: "StatefulSet", desired: orOne(d.Spec.Replicas), pods: s.statefulSetPods(d),
-				observed: d.Status.ObservedGeneration >= d.Generation,
-				complete: d.Status.UpdatedReplicas >= orOne(d.Spec.Replicas) && d.Status.ReadyReplicas >= orOne(d.Spec.Replicas),
-				ready:    d.Status.ReadyReplicas,
-			}, service, cond, now))
+			v.add(s.unlessBehind("apps", "StatefulSet", d, func() verdict { return s.judgeStatefulSet(d, service, cond, now) }))
 		}
 	}
 	for _, d := range s.daemonSets {
 		if mine(d, d.Spec.Template) {
 			found = true
-			v.add(s.judgeRollout(rollout{
-				uid: d.UID, kind: "DaemonSet", desired: d.Status.DesiredNumberScheduled, pods: s.daemonSetPods(d),
-				observed: d.Status.ObservedGeneration >= d.Generation,
-				complete: d.Status.UpdatedNumberScheduled >= d.Status.DesiredNumberScheduled && d.Status.NumberAvailable >= d.Status.DesiredNumberScheduled,
-				ready:    d.Status.NumberReady,
-			}, service, cond, now))
+			v.add(s.unlessBehind("apps", "DaemonSet", d, func() verdict { return s.judgeDaemonSet(d, service, cond, now) }))
 		}
 	}
 	for _, j := range s.cronJobs {
@@ -67,7 +57,7 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 	for _, j := range s.jobs {
 		if mine(j, j.Spec.Template) && metav1.GetControllerOf(j) == nil {
 			found = true
-			v.add(s.judgeJob(j, service, cond, now))
+			v.add(s.unlessBehind("batch", "Job", j, func() verdict { return s.judgeJob(j, service, cond, now) }))
 		}
 	}
 	if !found {
@@ -75,6 +65,32 @@ func (s *snapshot) judge(service string, cond model.WaitCondition, now time.Time
 			text: "the cluster has no such service", hint: "`berth up` starts the project"}}}
 	}
 	return v
+}
+
+// unlessBehind judges a workload, unless a change of our own has not been seen yet.
+func (s *snapshot) unlessBehind(group, kind string, o metav1.Object, judge func() verdict) verdict {
+	if s.marks.behind(model.ObjectKey{Group: group, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}, o) {
+		return verdict{text: "waiting for the cluster to take notice"}
+	}
+	return judge()
+}
+
+func (s *snapshot) judgeStatefulSet(d *appsv1.StatefulSet, service string, cond model.WaitCondition, now time.Time) verdict {
+	return s.judgeRollout(rollout{
+		uid: d.UID, kind: "StatefulSet", desired: orOne(d.Spec.Replicas), pods: s.statefulSetPods(d),
+		observed: d.Status.ObservedGeneration >= d.Generation,
+		complete: d.Status.UpdatedReplicas >= orOne(d.Spec.Replicas) && d.Status.ReadyReplicas >= orOne(d.Spec.Replicas),
+		ready:    d.Status.ReadyReplicas,
+	}, service, cond, now)
+}
+
+func (s *snapshot) judgeDaemonSet(d *appsv1.DaemonSet, service string, cond model.WaitCondition, now time.Time) verdict {
+	return s.judgeRollout(rollout{
+		uid: d.UID, kind: "DaemonSet", desired: d.Status.DesiredNumberScheduled, pods: s.daemonSetPods(d),
+		observed: d.Status.ObservedGeneration >= d.Generation,
+		complete: d.Status.UpdatedNumberScheduled >= d.Status.DesiredNumberScheduled && d.Status.NumberAvailable >= d.Status.DesiredNumberScheduled,
+		ready:    d.Status.NumberReady,
+	}, service, cond, now)
 }
 
 // add joins what holds of another workload of the service.
@@ -175,6 +191,9 @@ func (s *snapshot) judgeRollout(r rollout, service string, cond model.WaitCondit
 	case model.WaitStarted:
 		v.done = running >= int(r.desired)
 		v.text = fmt.Sprintf("%d/%d started", running, r.desired)
+	case model.WaitServing:
+		v.text = fmt.Sprintf("%d/%d ready", min(r.ready, r.desired), r.desired)
+		v.done = r.complete && allRun(r.pods)
 	case model.WaitHealthy:
 		v.text = fmt.Sprintf("%d/%d ready", min(r.ready, r.desired), r.desired)
 		if v.done = r.complete && steady(r.pods, now); r.complete && !v.done {
@@ -234,13 +253,26 @@ const (
 	steadyAfterCrash = 10 * time.Second
 )
 
-// steady reports whether every pod has run long enough to be believed.
-func steady(pods []*corev1.Pod, now time.Time) bool {
+// allRun reports whether every container of the pods runs at this moment. The
+// workload's own status may be behind.
+func allRun(pods []*corev1.Pod) bool {
 	for _, pod := range pods {
 		for _, c := range pod.Status.ContainerStatuses {
 			if c.State.Running == nil {
-				return false // the workload's own status is behind
+				return false
 			}
+		}
+	}
+	return true
+}
+
+// steady reports whether every pod has run long enough to be believed.
+func steady(pods []*corev1.Pod, now time.Time) bool {
+	if !allRun(pods) {
+		return false
+	}
+	for _, pod := range pods {
+		for _, c := range pod.Status.ContainerStatuses {
 			if probed(pod, c.Name) {
 				continue
 			}
@@ -313,7 +345,7 @@ func (s *snapshot) judgeJob(j *batchv1.Job, service string, cond model.WaitCondi
 	switch cond {
 	case model.WaitStarted:
 		v.done, v.text = started >= int(wanted), "starting"
-	case model.WaitHealthy:
+	case model.WaitHealthy, model.WaitServing:
 		v.done, v.text = ready >= int(wanted), "starting"
 	default:
 		v.text = "running"

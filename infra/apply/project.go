@@ -48,6 +48,7 @@ type Project struct {
 	sink      progress.Sink
 
 	inventory inventoryCache
+	marks     marks
 
 	trackerMu sync.Mutex
 	tracker   *tracker // shared by all waits; nil when nobody waits

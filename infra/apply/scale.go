@@ -77,9 +77,15 @@ func (p *Project) patch(ctx context.Context, key model.ObjectKey, change map[str
 	if err != nil {
 		return err
 	}
+	what := fmt.Sprintf("change %s %q", key.Kind, key.Name)
 	if err := p.client.Patch(ctx, key, "", types.MergePatchType, raw); err != nil {
-		return problem.New(fmt.Sprintf("change %s %q", key.Kind, key.Name), err, "")
+		return problem.New(what, err, "")
 	}
+	now, err := p.client.GetAny(ctx, key)
+	if err != nil {
+		return problem.New(what, err, "")
+	}
+	p.marks.set(key, now)
 	return nil
 }
 

@@ -24,6 +24,7 @@ type snapshot struct {
 	replicaSets  byUID[*appsv1.ReplicaSet]
 	pods         byUID[*corev1.Pod]
 	events       map[types.UID]byUID[*corev1.Event] // by the object they are about
+	marks        *marks                             // what it must not be older than; nil: anything
 }
 
 type byUID[P model.Object] map[types.UID]P

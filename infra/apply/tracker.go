@@ -37,6 +37,7 @@ func (p *Project) acquire(ctx context.Context) *tracker {
 		// It outlives the first of several waits; release ends it.
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		p.tracker = &tracker{cancel: cancel, state: newSnapshot(), changed: make(chan struct{})}
+		p.tracker.state.marks = &p.marks
 		p.tracker.start(ctx, p)
 	}
 	p.tracker.users++

@@ -84,12 +84,7 @@ func (p *Project) wait(ctx context.Context, service string, cond model.WaitCondi
 			continue
 		case <-changed:
 		}
-		settle := time.NewTimer(settleFor)
-		select {
-		case <-ctx.Done():
-		case <-settle.C:
-		}
-		settle.Stop()
+		_ = pause(ctx, settleFor) // whether ctx has ended is asked above
 	}
 }
 

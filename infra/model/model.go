@@ -175,6 +175,11 @@ const (
 	WaitStarted   WaitCondition = "service_started"                // every desired pod's containers have started
 	WaitHealthy   WaitCondition = "service_healthy"                // the rollout is complete and every pod Ready
 	WaitCompleted WaitCondition = "service_completed_successfully" // the Job is complete
+
+	// WaitServing is WaitHealthy for those who go on watching: a container
+	// without a healthcheck counts as up when it runs, not when it has stayed up
+	// for a while.
+	WaitServing WaitCondition = "serving"
 )
 
 // ServiceState is what a cluster shows of one compose service.

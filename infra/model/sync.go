@@ -16,3 +16,13 @@ type ExecSpec struct {
 	Env        []string
 	Privileged bool
 }
+
+// Program is what is known of the program of a container under berth's
+// supervisor.
+type Program struct {
+	Running bool
+	Starts  int      // so far, the first included
+	Status  int      // exit status of the last end, 128+n for signal n
+	Failure string   // why the last start failed; "" when it did not
+	Log     []string // when it does not run: the last lines of its log
+}

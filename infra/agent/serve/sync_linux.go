@@ -71,9 +71,9 @@ func askSupervisor(ctx context.Context, args wire.SupervisorArgs) (wire.Supervis
 	if err != nil {
 		return wire.SupervisorValue{}, err
 	}
-	r, err := supervise.Ask(ctx, pid, args.Request)
+	r, err := supervise.Ask(ctx, pid, supervise.Request{Op: args.Request, Starts: args.Starts, Running: args.Running})
 	if errors.Is(err, supervise.ErrNone) {
 		return wire.SupervisorValue{}, &wire.Error{Code: wire.CodeNoSupervisor, Message: err.Error()}
 	}
-	return wire.SupervisorValue{Running: r.Running, Pid: r.Pid, Starts: r.Starts, Status: r.Status}, err
+	return wire.SupervisorValue{Running: r.Running, Pid: r.Pid, Starts: r.Starts, Status: r.Status, Failure: r.Failure}, err
 }

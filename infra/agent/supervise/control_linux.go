@@ -17,28 +17,42 @@ import (
 
 // The requests.
 const (
-	OpRestart = "restart" // end the program if it runs, start it; answered when it has started
+	OpRestart = "restart" // end the program if it runs, start it; answered when it listens where it did before
 	OpStart   = "start"   // start it unless it runs
 	OpStatus  = "status"
+	OpAwait   = "await" // answered when the program has been started or has ended since Request's Starts and Running
 )
 
 // Request is one line of JSON to a supervisor.
 type Request struct {
-	Op string `json:"op"`
+	Op      string `json:"op"`
+	Starts  int    `json:"starts,omitempty"`  // of OpAwait: what the caller knows
+	Running bool   `json:"running,omitempty"` // of OpAwait: what the caller knows
 }
 
 // Reply is its answer, one line of JSON.
 type Reply struct {
 	Running bool   `json:"running"`
-	Pid     int    `json:"pid,omitempty"` // as the container sees it
-	Starts  int    `json:"starts"`        // so far
-	Status  int    `json:"status"`        // exit status of the last end, 128+n for signal n
-	Error   string `json:"error,omitempty"`
+	Pid     int    `json:"pid,omitempty"`     // as the container sees it
+	Starts  int    `json:"starts"`            // so far
+	Status  int    `json:"status"`            // exit status of the last end, 128+n for signal n
+	Failure string `json:"failure,omitempty"` // why the last start failed
+	Error   string `json:"error,omitempty"`   // what is wrong with the request
 }
 
 type request struct {
 	Request
 	reply chan Reply
+	gone  chan struct{} // closed when nobody reads the reply any more
+}
+
+func (r request) isGone() bool {
+	select {
+	case <-r.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // Listen opens the socket of this container's supervisor: in no file system,
@@ -92,7 +106,15 @@ func serveConn(ctx context.Context, c net.Conn, requests chan<- request) {
 	if err := json.NewDecoder(c).Decode(&r.Request); err != nil {
 		return
 	}
-	r.reply = make(chan Reply, 1)
+	_ = c.SetReadDeadline(time.Time{})
+	r.reply, r.gone = make(chan Reply, 1), make(chan struct{})
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer c.Close()
+	reader.Go(func() {
+		defer close(r.gone)
+		_, _ = c.Read(make([]byte, 1)) // nothing more is said: it returns when the other side hangs up
+	})
 	select {
 	case requests <- r:
 	case <-ctx.Done():
@@ -102,6 +124,7 @@ func serveConn(ctx context.Context, c net.Conn, requests chan<- request) {
 	case reply := <-r.reply:
 		// Who asked may be gone; the program has started all the same.
 		_ = json.NewEncoder(c).Encode(reply)
+	case <-r.gone:
 	case <-ctx.Done():
 	}
 }
@@ -126,7 +149,7 @@ var ErrNone = errors.New("the container has no supervisor: its program cannot be
 
 // Ask sends a request to the supervisor of the container whose first process
 // has this pid on the node. It needs the rights of the node's root.
-func Ask(ctx context.Context, pid int, op string) (Reply, error) {
+func Ask(ctx context.Context, pid int, r Request) (Reply, error) {
 	address, err := addressOf(fmt.Sprint(pid))
 	if err != nil {
 		return Reply{}, err
@@ -139,14 +162,14 @@ func Ask(ctx context.Context, pid int, op string) (Reply, error) {
 		return Reply{}, err
 	}
 	defer conn.Close()
-	return ask(ctx, conn, op)
+	return ask(ctx, conn, r)
 }
 
-func ask(ctx context.Context, conn net.Conn, op string) (Reply, error) {
+func ask(ctx context.Context, conn net.Conn, r Request) (Reply, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	var reply Reply
-	err := json.NewEncoder(conn).Encode(Request{Op: op})
+	err := json.NewEncoder(conn).Encode(r)
 	if err == nil {
 		err = json.NewDecoder(conn).Decode(&reply)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -91,7 +92,20 @@ type supervisor struct {
 	startAt  <-chan time.Time
 	backoff  time.Duration
 	finished bool
+
+	replacing bool         // the program is to end so that it can start again
+	ports     map[int]bool // on which it listened before it was started again
+	listens   bool         // it listens on all of them again
+	checkAt   <-chan time.Time
+	checkEnd  time.Time
+	watchers  []request // OpAwait requests without an answer
 }
+
+// How a restart waits for the program to listen again.
+const (
+	checkEvery = 2 * time.Millisecond
+	checkFor   = 10 * time.Second
+)
 
 func (s *supervisor) loop(ctx context.Context) int {
 	if s.opts.Hold > 0 {
@@ -117,7 +131,10 @@ func (s *supervisor) loop(ctx context.Context) int {
 		case <-s.startAt:
 			s.startAt = nil
 			s.start()
+		case <-s.checkAt:
+			s.check()
 		}
+		s.tellWatchers()
 	}
 	return s.status
 }
@@ -150,13 +167,13 @@ func (s *supervisor) answer(r request) {
 	case OpRestart:
 		s.startAt = nil
 		s.backoff = s.opts.MinBackoff
-		if s.pid == 0 {
-			s.start()
-			r.reply <- s.reply()
-			return
-		}
 		s.waiting = append(s.waiting, r.reply)
-		if s.killAt == nil {
+		switch {
+		case s.pid == 0:
+			s.startAwaited()
+		case !s.replacing:
+			s.replacing = true
+			s.rememberPorts()
 			s.kill(s.opts.StopSignal)
 			s.killAt = time.After(s.opts.Grace)
 		}
@@ -168,13 +185,73 @@ func (s *supervisor) answer(r request) {
 		r.reply <- s.reply()
 	case OpStatus:
 		r.reply <- s.reply()
+	case OpAwait:
+		s.watchers = append(slices.DeleteFunc(s.watchers, func(w request) bool { return w.isGone() }), r)
 	default:
 		r.reply <- Reply{Error: fmt.Sprintf("unknown request %q", r.Op)}
 	}
 }
 
 func (s *supervisor) reply() Reply {
-	return Reply{Running: s.pid != 0, Pid: s.pid, Starts: s.starts, Status: s.status, Error: s.failure}
+	return Reply{Running: s.pid != 0, Pid: s.pid, Starts: s.starts, Status: s.status, Failure: s.failure}
+}
+
+// rememberPorts notes where the program listens, for check. A program that
+// was started a moment ago has not come that far, and what was known stands.
+func (s *supervisor) rememberPorts() {
+	if s.ports == nil || s.listens {
+		s.ports = listening()
+	}
+}
+
+// startAwaited starts the program for those who wait for that.
+func (s *supervisor) startAwaited() {
+	s.replacing, s.listens = false, false
+	s.start()
+	s.checkEnd = time.Now().Add(checkFor)
+	s.check()
+}
+
+// check answers those who wait for a start when the program listens where it
+// listened before, cannot any more, or takes too long.
+func (s *supervisor) check() {
+	s.checkAt = nil
+	if s.replacing || len(s.waiting) == 0 {
+		return
+	}
+	s.listens = s.pid != 0 && s.listensAgain()
+	if s.pid != 0 && !s.listens && time.Now().Before(s.checkEnd) {
+		s.checkAt = time.After(checkEvery)
+		return
+	}
+	for _, w := range s.waiting {
+		w <- s.reply()
+	}
+	s.waiting = nil
+}
+
+func (s *supervisor) listensAgain() bool {
+	if len(s.ports) == 0 {
+		return true
+	}
+	now := listening()
+	for port := range s.ports {
+		if !now[port] {
+			return false
+		}
+	}
+	return true
+}
+
+// tellWatchers answers the OpAwait requests for which something has changed.
+func (s *supervisor) tellWatchers() {
+	s.watchers = slices.DeleteFunc(s.watchers, func(w request) bool {
+		if w.Starts == s.starts && w.Running == (s.pid != 0) {
+			return false
+		}
+		w.reply <- s.reply()
+		return true
+	})
 }
 
 // start starts the program. When that fails it says so and waits like after a crash.
@@ -215,15 +292,12 @@ func (s *supervisor) ended(status syscall.WaitStatus) {
 	switch {
 	case s.ending:
 		s.finished = true
-	case len(s.waiting) > 0:
-		s.start()
-		for _, w := range s.waiting {
-			w <- s.reply()
-		}
-		s.waiting = nil
+	case s.replacing:
+		s.startAwaited()
 	default:
 		s.say("the program ended (%s) after %s", describe(status), time.Since(s.started).Round(time.Millisecond))
 		s.again()
+		s.check()
 	}
 }
 

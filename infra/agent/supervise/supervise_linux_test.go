@@ -113,7 +113,7 @@ func run(t testing.TB, o testOptions) *container {
 		<-c.done
 	})
 	c.until("the supervisor to listen", func() bool {
-		_, err := Ask(t.Context(), c.cmd.Process.Pid, OpStatus)
+		_, err := Ask(t.Context(), c.cmd.Process.Pid, Request{Op: OpStatus})
 		return err == nil || strings.Contains(err.Error(), "not in") || strings.Contains(err.Error(), "no such file")
 	})
 	return c
@@ -137,7 +137,7 @@ func (c *container) ask(op string) Reply {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 	defer cancel()
-	r, err := Ask(ctx, c.cmd.Process.Pid, op)
+	r, err := Ask(ctx, c.cmd.Process.Pid, Request{Op: op})
 	if err != nil {
 		c.t.Fatalf("%s: %v; output:\n%s", op, err, c.output())
 	}
@@ -197,6 +197,81 @@ func TestCrashKeepsTheContainer(t *testing.T) {
 	c.shows("up")
 	c.signal(syscall.SIGTERM)
 	c.exits(128 + 15)
+}
+
+func TestRestartWaitsUntilTheProgramListensAgain(t *testing.T) {
+	script := `import socket, time, sys
+if open("boot").read() == "bad": sys.exit(5)
+time.sleep(float(open("boot").read()))
+s = socket.create_server(("127.0.0.1", 8000), reuse_port=True); print("up", flush=True)
+while True: s.accept()`
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	c := run(t, testOptions{Command: shell("while ! test -e boot; do sleep 0.01; done; exec " + python + " -c '" + strings.ReplaceAll(script, "'", `'\''`) + "'")})
+	boot := func(how string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(c.dir, "boot"), []byte(how), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	boot("0")
+	c.shows("up")
+	boot("0.3")
+	begin := time.Now()
+	if r := c.ask(OpRestart); !r.Running || time.Since(begin) < 300*time.Millisecond {
+		t.Errorf("%+v after %s", r, time.Since(begin))
+	}
+	boot("bad")
+	begin = time.Now()
+	if r := c.ask(OpRestart); r.Running || r.Status != 5 || time.Since(begin) > 5*time.Second {
+		t.Errorf("%+v after %s", r, time.Since(begin))
+	}
+	boot("0.2")
+	begin = time.Now()
+	if r := c.ask(OpRestart); !r.Running || time.Since(begin) < 200*time.Millisecond {
+		t.Errorf("it has forgotten where the program listens: %+v after %s", r, time.Since(begin))
+	}
+}
+
+func TestAwaitTellsOfEveryEndAndStart(t *testing.T) {
+	c := run(t, testOptions{Command: shell("while test -e stay; do sleep 0.01; done; exit 6")})
+	c.until("the end", func() bool { return !c.ask(OpStatus).Running })
+	await := func(known Reply) Reply {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		r, err := Ask(ctx, c.cmd.Process.Pid, Request{Op: OpAwait, Starts: known.Starts, Running: known.Running})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	known := await(Reply{Starts: 1, Running: true})
+	if known.Running || known.Status != 6 || known.Starts != 1 {
+		t.Fatalf("%+v", known)
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "stay"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var asker sync.WaitGroup
+	asker.Go(func() { c.ask(OpRestart) })
+	if known = await(known); !known.Running || known.Starts != 2 {
+		t.Errorf("%+v", known)
+	}
+	asker.Wait()
+	impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if r, err := Ask(impatient, c.cmd.Process.Pid, Request{Op: OpAwait, Starts: 2, Running: true}); err == nil {
+		t.Errorf("nothing has changed, but: %+v", r)
+	}
+	if err := os.Remove(filepath.Join(c.dir, "stay")); err != nil {
+		t.Fatal(err)
+	}
+	if known = await(known); known.Running || known.Starts != 2 {
+		t.Errorf("%+v", known)
+	}
 }
 
 func TestStopEndsTheContainerWithTheProgramsStatus(t *testing.T) {
@@ -354,7 +429,7 @@ func TestRequestsAtOnceAreAllAnswered(t *testing.T) {
 	var askers sync.WaitGroup
 	for range 10 {
 		askers.Go(func() {
-			if r, err := Ask(t.Context(), c.cmd.Process.Pid, OpRestart); err != nil || !r.Running {
+			if r, err := Ask(t.Context(), c.cmd.Process.Pid, Request{Op: OpRestart}); err != nil || !r.Running {
 				t.Errorf("%+v, %v", r, err)
 			}
 		})
@@ -369,7 +444,7 @@ func TestProcessWithoutSupervisorSaysSo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	if _, err := Ask(t.Context(), os.Getpid(), OpStatus); !errors.Is(err, ErrNone) {
+	if _, err := Ask(t.Context(), os.Getpid(), Request{Op: OpStatus}); !errors.Is(err, ErrNone) {
 		t.Errorf("got %v", err)
 	}
 }

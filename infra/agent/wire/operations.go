@@ -51,15 +51,18 @@ type SyncValue struct {
 // SupervisorArgs is a request to the supervisor of a container.
 type SupervisorArgs struct {
 	Container string `json:"container"` // containerd id
-	Request   string `json:"request"`   // restart, start or status
+	Request   string `json:"request"`   // restart, start, status, or await: until it is not as Starts and Running say
+	Starts    int    `json:"starts,omitempty"`
+	Running   bool   `json:"running,omitempty"`
 }
 
 // SupervisorValue is its answer.
 type SupervisorValue struct {
-	Running bool `json:"running"`
-	Pid     int  `json:"pid"`    // of the program, as the container sees it
-	Starts  int  `json:"starts"` // so far
-	Status  int  `json:"status"` // exit status of the last end
+	Running bool   `json:"running"`
+	Pid     int    `json:"pid"`               // of the program, as the container sees it
+	Starts  int    `json:"starts"`            // so far
+	Status  int    `json:"status"`            // exit status of the last end
+	Failure string `json:"failure,omitempty"` // why the last start failed
 }
 
 // LogsArgs says which lines of a container's log to read.

@@ -1,0 +1,128 @@
+package devloop
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/berth-dev/berth/infra/model"
+)
+
+// observation is what the cluster shows.
+type observation struct{ services map[string]model.ServiceState }
+
+// followAgain is how long to wait before the cluster is followed again after
+// it could not be.
+const followAgain = time.Second
+
+// start has the cluster followed: pods come, go and crash without us.
+func (w *workers) start(ctx context.Context, l *loop) {
+	w.group.Go(func() {
+		for {
+			// Why it ended is of no interest: what depends on the cluster says so itself.
+			_ = l.e.deps.Applier.Follow(ctx, func(states []model.ServiceState) {
+				o := observation{services: map[string]model.ServiceState{}}
+				for _, s := range states {
+					o.services[s.Service] = s
+				}
+				select {
+				case l.observed <- o:
+				case <-ctx.Done():
+				}
+			})
+			timer := l.e.deps.Clock.NewTimer(followAgain)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C():
+			}
+		}
+	})
+}
+
+// observe takes over what the cluster shows.
+func (l *loop) observe(ctx context.Context, o observation) {
+	l.have.Services = o.services
+	clear(l.greeted)
+	alive := map[string]bool{}
+	for _, name := range sortedKeys(o.services) {
+		for _, p := range o.services[name].Pods {
+			alive[p.ContainerID] = true
+		}
+		l.recovered(name, o.services[name])
+	}
+	seen := maps.Clone(l.have.Seen)
+	maps.DeleteFunc(seen, func(id string, _ bool) bool { return !alive[id] })
+	l.have.Seen = seen
+	l.watchPrograms(ctx, alive)
+}
+
+// attend sees to services that nobody works on: containers that lack what was
+// synced get it, and what crashes is looked into.
+func (l *loop) attend(ctx context.Context) {
+	if l.reading != nil || l.projectDirt != nil || ctx.Err() != nil {
+		return
+	}
+	for _, name := range sortedKeys(l.have.Services) {
+		s := l.state(name)
+		if _, known := l.want.service(name); !known || s.pending != nil || s.owed != nil || l.busy(l.members(name)) {
+			continue
+		}
+		l.greet(name)
+		l.lookInto(name, s)
+		l.reportEnd(name, s)
+	}
+}
+
+// greet syncs the ledger of a service into containers that have not had it.
+func (l *loop) greet(name string) {
+	if len(l.have.Ledger[name]) == 0 || !l.means(name).sync || !l.want.Select[name] {
+		return
+	}
+	unseen := false
+	for _, p := range running(l.have.Services[name]) {
+		if !l.have.Seen[p.ContainerID] && !l.greeted[p.ContainerID] {
+			l.greeted[p.ContainerID] = true
+			unseen = true
+		}
+	}
+	if unseen {
+		now := l.e.deps.Clock.Now()
+		p := planner{want: l.want, have: l.have}
+		l.soil(name, dirt{seq: l.seq, resync: true, rerun: p.restartsOnSync(name), moments: moments{now, now, now}})
+	}
+}
+
+// causeCrashes is why a service is looked into that served before.
+const causeCrashes = "a container crashes"
+
+// lookInto has a service waited for that served and whose containers crash
+// now: the wait tells why, or that it has recovered.
+func (l *loop) lookInto(name string, s *serviceState) {
+	if s.pending != nil || s.failed != nil || s.waiting || !l.want.Select[name] || l.want.carrier(name) != name {
+		return
+	}
+	for _, p := range l.have.Services[name].Pods {
+		if p.Phase == "Running" && !p.Ready && p.Reason == "CrashLoopBackOff" {
+			now := l.e.deps.Clock.Now()
+			l.soil(name, dirt{seq: l.seq, apply: causeCrashes, moments: moments{now, now, now}})
+			return
+		}
+	}
+}
+
+// recovered notes that a service that was given up on serves after all.
+func (l *loop) recovered(name string, state model.ServiceState) {
+	s := l.services[name]
+	if s == nil || s.failed == nil || !s.late || s.pending != nil || state.Desired == 0 || state.Ready < state.Desired {
+		return
+	}
+	s.failed, s.late, s.owed = nil, false, nil
+	l.sayRecovered(name)
+}
+
+func (l *loop) sayRecovered(name string) {
+	l.send(Event{Kind: EventServing, Service: name, Cause: "recovered", Action: "wait", Replicas: int(l.have.Services[name].Ready)})
+	l.resume()
+}
