@@ -109,6 +109,13 @@ bench: ## every benchmark
 bench-images: test-cluster ## berth load against kind load docker-image, as a table (ARGS='-rounds 3 -sizes 220:8 -nodes 3')
 	@go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
 
+.PHONY: bench-devloop soak
+bench-devloop: test-cluster ## the time from a save until every replica serves it, as a table (ARGS='-edits 30 -paths sync -replicas 3')
+	@go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) $(ARGS)
+
+soak: test-cluster ## DURATION (1h) of random edits, branch switches and crashes on the vote example; every replica must equal the disk
+	@go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) -soak $(or $(DURATION),1h) $(ARGS)
+
 # --- release and cleaning ---------------------------------------------------
 
 release: agent ## archives, checksums and completion files in dist/ (VERSION=v1.2.3)

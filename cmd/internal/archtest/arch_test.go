@@ -36,6 +36,8 @@ var allowed = []struct {
 	{"translate", nil},
 	{"translate/...", []string{"translate"}},
 	{"devloop/watch", leaves},
+	{"devloop/bench/...", []string{"devloop/bench/tree", "devloop/devtest"}},
+	{"devloop/devtest", nil},
 	{"devloop", append([]string{"translate", "devloop/watch"}, leaves...)},
 	{"examples/...", []string{"infra/testneed"}},
 }

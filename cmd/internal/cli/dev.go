@@ -19,8 +19,9 @@ import (
 
 type devOptions struct {
 	upOptions
+	onceOptions
 	noLogs bool
-	once   bool
+	debug  string
 }
 
 func newDevCommand(app *App) *cobra.Command {
@@ -32,30 +33,39 @@ func newDevCommand(app *App) *cobra.Command {
 		Long: `Do what up does, then watch: the files of develop.watch rules, the build contexts
 of services without such rules, and the compose file itself. Every change is
 brought to all replicas; the logs of all services follow. On a terminal the keys
-r (rebuild), s (restart), l (whose logs), o (open) and q (quit) work.`,
+r (rebuild), s (restart), l (whose logs), o (open) and q (quit) work.
+
+With --once it ends when everything serves, as CI wants it:
+  berth dev --once --exec 'go test ./e2e' --down`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			up, err := opts.complete(args)
 			if err != nil {
 				return err
 			}
+			if err := opts.check(); err != nil {
+				return err
+			}
 			return app.dev(cmd.Context(), args, up, opts)
 		},
 	}
-	opts.register(cmd)
+	opts.upOptions.register(cmd)
 	cmd.Flags().BoolVar(&opts.noLogs, "no-logs", false, "do not follow the logs of the services")
-	cmd.Flags().BoolVar(&opts.once, "once", false, "end when everything serves")
+	cmd.Flags().StringVar(&opts.debug, "debug", "", "start the program of `service` under its language's debugger (JVM, Node, Python, Go) and forward the debugger's port")
+	_ = cmd.RegisterFlagCompletionFunc("debug", app.completeServices) // fails only for a flag that is not there
+	opts.onceOptions.register(cmd)
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }
 
 // dev runs the loop until the user ends it.
 func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions, opts devOptions) error {
+	outer := ctx
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	view := app.newDevView(opts.format)
 	defer view.close()
-	s, err := app.newSession(ctx, services, sessionOptions{events: view.event})
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug})
 	if err != nil {
 		return err
 	}
@@ -75,6 +85,9 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 			}
 			first = false
 			view.readKeys(ctx, commands, quit)
+			if s.debug != nil {
+				logs.Go(func() { view.forwardDebugger(ctx, s) })
+			}
 			if !opts.noLogs {
 				logs.Go(func() { view.followLogs(ctx, s) })
 			}
@@ -84,7 +97,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	if errors.Is(err, context.Canceled) && view.quit.Load() {
 		return nil // the user pressed q
 	}
-	return err
+	return opts.after(outer, app, s.input.Project.Name, err)
 }
 
 // pruneBuilds removes superseded builds after every rebuild that serves, until
@@ -132,6 +145,15 @@ func (v *devView) followLogs(ctx context.Context, s *session) {
 	if err != nil && ctx.Err() == nil {
 		v.console.Line("logs: " + err.Error())
 	}
+}
+
+// say shows something besides the loop's own events.
+func (v *devView) say(event, service, text string) {
+	if v.events != nil {
+		_ = v.events.Encode(map[string]string{"event": event, "service": service, "line": text})
+		return
+	}
+	v.console.Line(event + " " + service + ": " + text)
 }
 
 // log shows one line of a service's log.

@@ -35,12 +35,14 @@ type session struct {
 	images *image.Images
 	nodes  []*image.KindNode
 	agents []*agent.Node
+	debug  *debugging // nil: no service is debugged
 }
 
 // sessionOptions say what a session is for.
 type sessionOptions struct {
 	plan   bool              // nothing may be changed, no cluster created
 	events devloop.EventSink // of dev
+	debug  string            // the service to debug; "" for none
 }
 
 // newSession reads the project and makes sure of its cluster.
@@ -84,6 +86,11 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	if err != nil {
 		return devloop.Deps{}, err
 	}
+	translator := translate.Translate
+	if opts.debug != "" {
+		s.debug = &debugging{service: opts.debug}
+		translator = s.debug.translate
+	}
 	first := &s.input // read already; a change reads it again
 	return devloop.Deps{
 		Read: func(ctx context.Context) (translate.Input, error) {
@@ -94,7 +101,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 			in, _, err := app.readProject(ctx, services)
 			return in, err
 		},
-		Translate: translate.Translate,
+		Translate: translator,
 		Target:    target,
 		Images:    &engineImages{images: images, users: namesUsers(s.input)},
 		Loader:    &nodeLoader{images: images, nodes: s.workers()},

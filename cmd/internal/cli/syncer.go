@@ -46,11 +46,56 @@ func (s *syncer) Restart(ctx context.Context, pod model.PodState) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.Restart(ctx, pod.ContainerID)
-	if errors.Is(err, agent.ErrNoSupervisor) {
+	p, err := a.Restart(ctx, pod.ContainerID)
+	switch {
+	case errors.Is(err, agent.ErrNoSupervisor):
 		return devloop.ErrNoSupervisor
+	case err != nil:
+		return err
+	case !p.Running:
+		return &devloop.ProgramEnded{Pod: pod.Name, Program: s.program(ctx, a, pod, p)}
 	}
-	return err
+	return nil
+}
+
+// AwaitProgram returns when the container's program has been started or has
+// ended since it was as known says.
+func (s *syncer) AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error) {
+	a, err := s.agentOf(pod)
+	if err != nil {
+		return model.Program{}, err
+	}
+	p, err := a.AwaitProgram(ctx, pod.ContainerID, agent.Program{Running: known.Running, Starts: known.Starts})
+	if errors.Is(err, agent.ErrNoSupervisor) {
+		return model.Program{}, devloop.ErrNoSupervisor
+	}
+	if err != nil {
+		return model.Program{}, err
+	}
+	return s.program(ctx, a, pod, p), nil
+}
+
+// lastWords is how many lines of its log are shown of a program that has ended.
+const lastWords = 10
+
+// program adds the last lines of a program's log where it has ended.
+func (s *syncer) program(ctx context.Context, a *agent.Node, pod model.PodState, p agent.Program) model.Program {
+	out := model.Program{Running: p.Running, Starts: p.Starts, Status: p.Status, Failure: p.Failure}
+	if p.Running || p.Starts == 0 {
+		return out
+	}
+	var log bytes.Buffer
+	if err := a.Log(ctx, pod.ContainerID, 2*lastWords, false, &log); err != nil {
+		return out // that it has ended is the news; its log is a help
+	}
+	for line := range strings.Lines(log.String()) {
+		fields := strings.SplitN(strings.TrimRight(line, "\r\n"), " ", 4) // time, stream, P or F, text
+		if len(fields) == 4 && !strings.HasPrefix(fields[3], "berth: ") {
+			out.Log = append(out.Log, fields[3])
+		}
+	}
+	out.Log = out.Log[max(0, len(out.Log)-lastWords):]
+	return out
 }
 
 // Exec runs a command in the container.
