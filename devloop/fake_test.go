@@ -69,6 +69,7 @@ type fakePod struct {
 	files             map[string]string // absolute path in the container -> content
 	restarts          int32
 	program           model.Program
+	reason            string // why it is not ready; "" when it is
 }
 
 func newWorld(t *testing.T) *world {
@@ -358,9 +359,14 @@ func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
 	var states []model.ServiceState
 	for _, name := range sortedKeys(w.services) {
 		s := w.services[name]
-		state := model.ServiceState{Service: name, Kind: s.kind, Name: s.name, Desired: s.replicas, Ready: int32(len(s.pods))}
+		state := model.ServiceState{Service: name, Kind: s.kind, Name: s.name, Desired: s.replicas}
 		for _, p := range s.pods {
-			state.Pods = append(state.Pods, model.PodState{Name: p.name, Node: p.node, Ready: true, Image: p.image, ContainerID: p.name, Phase: "Running"})
+			if p.reason == "" {
+				state.Ready++
+			}
+			state.Pods = append(state.Pods, model.PodState{
+				Name: p.name, Node: p.node, Ready: p.reason == "", Reason: p.reason, Image: p.image, ContainerID: p.name, Phase: "Running",
+			})
 		}
 		states = append(states, state)
 	}

@@ -1,14 +1,11 @@
 package devloop
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/berth-dev/berth/infra/model"
 )
 
 // groups maps every service to the first of those that must not be worked on

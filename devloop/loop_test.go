@@ -862,3 +862,67 @@ func TestEventsAsJSONAndWaterfall(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// restarting is a service whose program runs under the supervisor.
+func (s *session) restarting(replicas int) svc {
+	return svc{Name: "web", Image: "w", Scale: &replicas, Watch: []types.Trigger{{Path: s.path("src"), Target: "/src", Action: types.WatchActionSyncRestart}}}
+}
+
+func TestProgramThatEndsIsReportedAndCuredByTheNextChange(t *testing.T) {
+	s := newSession(t, map[string]string{"src/a": "1"})
+	s.set(s.restarting(3))
+	s.dev(DevOptions{})
+	s.up()
+	s.until("the program runs", func() bool { return len(s.services["web"].pods) == 3 })
+	s.endProgram("web", 1, 3)
+	e := s.kind(1, EventFailed, "web")
+	if e.Phase != PhaseFailed || !strings.Contains(e.Error.Error(), "exit status 3") || !strings.Contains(e.Error.Error(), "last words") {
+		t.Errorf("event %+v", e)
+	}
+	s.write("src/a", "2")
+	if e := s.kind(1, EventServing, "web"); e.Action != "sync+restart" || e.Phase != PhaseServing {
+		t.Errorf("event %+v", e)
+	}
+	if n := s.logged("apply web"); n != 1 {
+		t.Errorf("the service was applied %d times: its container was all right", n)
+	}
+	s.endProgram("web", 0, 4)
+	s.kind(2, EventFailed, "web")
+}
+
+func TestProgramThatEndsWellIsNoFailure(t *testing.T) {
+	s := newSession(t, map[string]string{"src/a": "1"})
+	s.set(s.restarting(1))
+	s.dev(DevOptions{})
+	s.up()
+	s.until("the program runs", func() bool { return len(s.services["web"].pods) == 1 })
+	s.endProgram("web", 0, 0)
+	s.write("src/a", "2")
+	s.kind(1, EventServing, "web")
+	if strings.Contains(s.eventText(), `"failed"`) {
+		t.Error("exit status 0 was reported as a failure")
+	}
+}
+
+func TestContainerThatCrashesLaterIsLookedInto(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1"})
+	s.set(svc{Name: "web", Build: s.buildOf("web")})
+	s.dev(DevOptions{})
+	s.up()
+	s.mu.Lock()
+	s.fault["wait web"], s.once["wait web"] = errors.New("it crashes: exit code 1"), true
+	s.services["web"].pods[0].reason = "CrashLoopBackOff"
+	s.notify()
+	s.mu.Unlock()
+	e := s.kind(1, EventFailed, "web")
+	if !strings.Contains(e.Error.Error(), "exit code 1") {
+		t.Errorf("event %+v", e)
+	}
+	s.mu.Lock()
+	s.services["web"].pods[0].reason = ""
+	s.notify()
+	s.mu.Unlock()
+	if e := s.kind(1, EventServing, "web"); e.Cause != "recovered" {
+		t.Errorf("event %+v", e)
+	}
+}

@@ -227,7 +227,7 @@ func (p *planner) restartsOnSync(service string) bool {
 // that nobody awaits may run for as long as it likes.
 func (p *planner) finalCondition(s translate.Service) model.WaitCondition {
 	switch {
-	case s.Kind != "Job" && p.want.Follow && p.dirty.Services[s.Name] != causeCrashes:
+	case s.Kind != "Job" && p.want.Follow && p.dirty.Services[s.Name] != causeCrashes && p.waits[waitKey{s.Name, model.WaitHealthy}] == 0:
 		return model.WaitServing // what crashes later is seen then
 	case s.Kind != "Job":
 		return model.WaitHealthy

@@ -188,7 +188,7 @@ func (b *bench) edit(ctx context.Context, d *devtest.Dev, dir, path string, repl
 	b.rows = append(b.rows, r)
 	if path == "rebuild" {
 		load := b.startLoad(ctx, "image."+projectName+".localhost")
-		defer func() { r.requests, r.failed = load.Stop() }()
+		defer func() { r.requests, r.failed = load.stop() }()
 	}
 	for n := range b.edits {
 		from, next := d.Count(), version(n+1)
