@@ -220,7 +220,7 @@ func (s *soak) inPod(ctx context.Context, n int) (string, error) {
 	out, err := cmd.Output()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if err != nil || len(lines[0]) < 66 {
-		return "", fmt.Errorf("replica %d cannot be asked: %v", n, err)
+		return "", errors.Join(fmt.Errorf("replica %d cannot be asked", n), err)
 	}
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[66:], b[66:]) })
 	return strings.Join(lines, "\n"), nil

@@ -118,7 +118,7 @@ func (d *Dev) Await(ctx context.Context, from int, patience time.Duration, match
 		select {
 		case <-news:
 		case <-d.done:
-			return Event{}, fmt.Errorf("berth dev has ended: %v", d.err)
+			return Event{}, errors.Join(errors.New("berth dev has ended"), d.err)
 		case <-late.C:
 			return Event{}, fmt.Errorf("no such event within %s", patience)
 		case <-ctx.Done():

@@ -147,13 +147,13 @@ func (v *devView) followLogs(ctx context.Context, s *session) {
 	}
 }
 
-// say shows something besides the loop's own events.
-func (v *devView) say(event, service, text string) {
+// sayDebug shows news of the debugger of a service.
+func (v *devView) sayDebug(service, text string) {
 	if v.events != nil {
-		_ = v.events.Encode(map[string]string{"event": event, "service": service, "line": text})
+		_ = v.events.Encode(map[string]string{"event": "debug", "service": service, "line": text})
 		return
 	}
-	v.console.Line(event + " " + service + ": " + text)
+	v.console.Line("debug " + service + ": " + text)
 }
 
 // log shows one line of a service's log.

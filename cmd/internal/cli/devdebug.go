@@ -180,21 +180,21 @@ func (v *devView) forwardDebugger(ctx context.Context, s *session) {
 		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	}
 	if err != nil {
-		v.say("debug", service, err.Error())
+		v.sayDebug(service, err.Error())
 		return
 	}
 	needs := ""
 	if d.needs != "" {
 		needs = "; the image must have " + d.needs
 	}
-	v.say("debug", service, fmt.Sprintf("%s listens at %s; connect %s%s", d.name, listener.Addr(), d.attach, needs))
+	v.sayDebug(service, fmt.Sprintf("%s listens at %s; connect %s%s", d.name, listener.Addr(), d.attach, needs))
 	r := &running{Project: s.deploy, name: s.input.Project.Name}
 	err = s.kube.PortForward(ctx, kube.Forward{
 		Listener: listener, Namespace: s.deploy.Namespace(), Port: d.port,
 		Pod:  func(ctx context.Context) (string, error) { return readyPod(ctx, r, service) },
-		Lost: func(err error) { v.say("debug", service, err.Error()) },
+		Lost: func(err error) { v.sayDebug(service, err.Error()) },
 	})
 	if err != nil && ctx.Err() == nil {
-		v.say("debug", service, err.Error())
+		v.sayDebug(service, err.Error())
 	}
 }
