@@ -29,6 +29,7 @@ func main() {
 		"proxy":       runProxy,
 		"serve":       runServe,
 		"copy-volume": runCopyVolume,
+		"checkpoint":  runCheckpoint,
 	}
 	run, ok := commands[name]
 	if !ok {

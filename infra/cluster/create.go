@@ -92,7 +92,7 @@ func (m *Manager) create(ctx context.Context, s Spec, n *narrator, sink progress
 			errors.New("a kind cluster of that name exists that berth did not create"),
 			fmt.Sprintf("choose another name, or remove it: kind delete cluster --name %s", s.Name))
 	default:
-		return m.resume(ctx, s, info, lock, n, step)
+		return m.resume(ctx, s, info, lock, n, sink, step)
 	}
 	s, config, err := m.prepare(ctx, s, host, n, sink)
 	if err != nil {
@@ -258,7 +258,7 @@ func ignoreCancelled(err error) error {
 }
 
 // resume brings a cluster of berth's that exists to the end of Create.
-func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *narrator, step Step) (Info, error) {
+func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *narrator, sink progress.Sink, step Step) (Info, error) {
 	if differences := s.differences(*info.Spec); len(differences) > 0 {
 		return info, problem.New(fmt.Sprintf("cluster %q exists with other settings", s.Name),
 			errors.New(strings.Join(differences, "; ")),
@@ -273,7 +273,16 @@ func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *nar
 			return info, err
 		}
 	}
-	started, err := m.startNodes(ctx, info.Nodes, n)
+	if l.was.Restoring != "" {
+		if err := m.restore(ctx, s.Name, l.was.Restoring, n, l, sink); err != nil {
+			return info, err
+		}
+	}
+	nodes, err := m.Nodes(ctx, s.Name)
+	if err != nil {
+		return info, err
+	}
+	started, err := m.startNodes(ctx, nodes, n)
 	if err != nil {
 		return info, err
 	}

@@ -38,7 +38,14 @@ func TestMain(m *testing.M) {
 	}
 	ctx := context.Background()
 	engine, err := docker.New(ctx)
-	if err == nil {
+	if verb, checkpoint, ok := strings.Cut(os.Getenv(envCheckpoint), " "); ok && err == nil {
+		m := New(engine, os.Getenv(envLockDir))
+		if verb == "save" {
+			_, err = m.Save(ctx, name, checkpoint, printing(os.Stdout))
+		} else {
+			err = m.Restore(ctx, name, checkpoint, printing(os.Stdout))
+		}
+	} else if err == nil {
 		_, err = New(engine, os.Getenv(envLockDir)).Create(ctx, small(name, os.Getenv(envImage)), printing(os.Stdout), nil)
 	}
 	if err != nil {

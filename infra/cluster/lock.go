@@ -21,6 +21,7 @@ type intent struct {
 	Since      time.Time `json:"since"`
 	Engine     string    `json:"engine,omitempty"`     // ID of the engine the creation began on
 	Unfinished bool      `json:"unfinished,omitempty"` // a creation or deletion began: what is there may not be whole
+	Restoring  string    `json:"restoring,omitempty"`  // a checkpoint is being put in place: some nodes have it, some do not
 }
 
 // A lock keeps other berth processes of this user from changing a cluster.

@@ -68,6 +68,10 @@ type Node struct {
 // Running reports whether the node's container runs.
 func (n Node) Running() bool { return n.running }
 
+// frozen reports whether a command on checkpoints that was killed, or one that
+// goes on, holds the node.
+func (n Node) frozen() bool { return n.State == "paused" }
+
 // Kubernetes reports whether the container is a node of Kubernetes, not the
 // load balancer in front of several control planes.
 func (n Node) Kubernetes() bool { return n.Role != roleLoadBalancer }

@@ -19,13 +19,21 @@ const stopGrace = 15 * time.Second
 // One that runs is only waited for.
 func (m *Manager) Start(ctx context.Context, name string, sink progress.Sink) (Info, error) {
 	var info Info
-	err := m.change(ctx, name, "starting", sink, func(n *narrator, _ *lock) (string, error) {
+	err := m.change(ctx, name, "starting", sink, func(n *narrator, l *lock) (string, error) {
 		var err error
 		if info, err = m.Status(ctx, name); err != nil {
 			return "", err
 		}
 		if info.State == Absent || info.State == Incomplete {
 			return "", info.Err()
+		}
+		if l.was.Restoring != "" {
+			if err := m.restore(ctx, name, l.was.Restoring, n, l, sink); err != nil {
+				return "", err
+			}
+			if info, err = m.Status(ctx, name); err != nil {
+				return "", err
+			}
 		}
 		started, err := m.startNodes(ctx, info.Nodes, n)
 		if err != nil {
@@ -155,6 +163,12 @@ func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) (ma
 	since := map[string]time.Time{}
 	for _, node := range nodes {
 		if node.Running() {
+			continue
+		}
+		if node.frozen() {
+			if err := m.thaw(ctx, []Node{node}); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		host, err := m.engine.HostFacts(ctx)

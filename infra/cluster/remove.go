@@ -29,6 +29,13 @@ func (m *Manager) Delete(ctx context.Context, name string, sink progress.Sink) e
 		if err != nil {
 			return "", err
 		}
+		if err := m.clearHelpers(ctx, name); err != nil {
+			return "", err
+		}
+		// They could be brought back to these nodes only.
+		if err := m.removeCheckpoints(ctx, name, func(bool) bool { return true }); err != nil {
+			return "", err
+		}
 		// No node is left: kind removes the kubeconfig entry.
 		if err := provider.Delete(name, ""); err != nil {
 			return "", err

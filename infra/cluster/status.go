@@ -89,21 +89,28 @@ func (m *Manager) Status(ctx context.Context, name string) (Info, error) {
 		return Info{}, err
 	}
 	info := describe(name, nodes, rec)
-	if info.State == Running && info.Owned && m.unfinished(ctx, name) {
+	if !info.Owned || info.State == Incomplete {
+		return info, nil
+	}
+	switch was := m.begun(ctx, name); {
+	case was.Restoring != "":
+		info.State, info.Reason = Unfinished, fmt.Sprintf("the restore of checkpoint %q was interrupted", was.Restoring)
+	case was.Unfinished && info.State == Running:
 		info.State, info.Reason = Unfinished, "its creation was interrupted"
 	}
 	return info, nil
 }
 
-// unfinished reports whether the lock file says that a creation on this engine
-// has not come to its end.
-func (m *Manager) unfinished(ctx context.Context, name string) bool {
+// begun is what the lock file says that has not come to its end on this engine.
+func (m *Manager) begun(ctx context.Context, name string) intent {
 	was, err := readIntentFile(m.lockPath(name))
-	if err != nil || !was.Unfinished {
-		return false
+	if err != nil || !was.Unfinished && was.Restoring == "" {
+		return intent{}
 	}
-	host, err := m.engine.HostFacts(ctx)
-	return err == nil && host.EngineID == was.Engine
+	if host, err := m.engine.HostFacts(ctx); err != nil || host.EngineID != was.Engine {
+		return intent{}
+	}
+	return was
 }
 
 // describe draws the conclusions of Status.
@@ -126,6 +133,8 @@ func describe(name string, nodes []Node, rec *record) Info {
 	case len(gone) > 0:
 		info.State = Incomplete
 		info.Reason = fmt.Sprintf("%s gone: %s", plural(len(gone), "node is", "nodes are"), strings.Join(gone, ", "))
+	case slices.ContainsFunc(nodes, Node.frozen):
+		info.State, info.Reason = Partial, "nodes are frozen: a checkpoint is being taken, or was when berth was killed"
 	case len(down) == len(nodes):
 		info.State, info.Reason = Stopped, "all nodes are stopped"
 	case len(down) > 0:

@@ -29,7 +29,9 @@ var allowed = []struct {
 	{"infra/kube", leaves},
 	{"infra/ingress", append(infra, "infra/apply")},
 	{"infra/offline/...", append(infra, "infra/image", "infra/offline/...")},
-	{"infra/gateway", append(infra, "infra/agent/proxy")}, // whose configuration it writes
+	{"infra/workshop/...", append(infra, "infra/workshop/...")},
+	{"infra/cluster", append(infra, "infra/agent/checkpoint")}, // whose messages it reads
+	{"infra/gateway", append(infra, "infra/agent/proxy")},      // whose configuration it writes
 	{"infra/agent/...", append(infra, "infra/agent/...")},
 	{"infra/image/...", append(infra, "infra/image/...")},
 	{"infra/...", infra},

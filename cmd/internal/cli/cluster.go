@@ -24,6 +24,7 @@ func newClusterCommand(app *App) *cobra.Command {
 	cmd.AddCommand(
 		newClusterCreateCommand(app), newClusterListCommand(app), newClusterDeleteCommand(app),
 		newClusterStartCommand(app), newClusterStopCommand(app), newClusterNodeCommand(app),
+		newClusterCheckpointCommand(app), newClusterResetCommand(app),
 	)
 	return cmd
 }
@@ -85,6 +86,7 @@ func newClusterCreateCommand(app *App) *cobra.Command {
 	var workers int
 	var mounts []string
 	var controller ingressValue
+	var checkpoint bool
 	cmd := &cobra.Command{
 		Use:   "create [NAME]",
 		Short: "Create a cluster with an ingress controller, or finish and start one that exists",
@@ -104,8 +106,7 @@ and starts a stopped cluster.`,
 				}
 				spec.Mounts = append(spec.Mounts, m)
 			}
-			_, err := app.createCluster(cmd.Context(), spec)
-			return err
+			return app.createWithCheckpoint(cmd.Context(), spec, checkpoint)
 		},
 	}
 	app.addClusterName(cmd)
@@ -117,6 +118,7 @@ and starts a stopped cluster.`,
 	flags.StringArrayVar(&mounts, "mount", nil, "show a host directory on every node: `SOURCE[:TARGET][:ro]`; may be repeated")
 	flags.IntVar(&spec.HTTPPort, "http-port", 0, "`port` of 127.0.0.1 for HTTP (default 80, or a free one)")
 	flags.IntVar(&spec.HTTPSPort, "https-port", 0, "`port` of 127.0.0.1 for HTTPS (default 443, or a free one)")
+	flags.BoolVar(&checkpoint, "checkpoint", true, "take a checkpoint of a new cluster, for cluster reset")
 	flags.Var(&controller, "ingress", "ingress `controller`: "+strings.Join(ingress.Kinds, ", ")+" (default auto)")
 	_ = cmd.RegisterFlagCompletionFunc("ingress", cobra.FixedCompletions(ingress.Kinds, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

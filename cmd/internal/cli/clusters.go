@@ -33,6 +33,27 @@ func (app *App) clusters(ctx context.Context) (*cluster.Manager, error) {
 	return cluster.New(engine, filepath.Join(cache, "berth", "clusters"), nodeImage, "berth/node:"+kubernetes), nil
 }
 
+// createWithCheckpoint makes the cluster and, if it is new and that is wanted,
+// the checkpoint that `cluster reset` goes back to.
+func (app *App) createWithCheckpoint(ctx context.Context, spec cluster.Spec, checkpoint bool) error {
+	manager, err := app.clusters(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := manager.Status(ctx, spec.Name)
+	if err != nil {
+		return err
+	}
+	if _, err := app.createCluster(ctx, spec); err != nil {
+		return err
+	}
+	if before.State != cluster.Absent || !checkpoint {
+		return nil
+	}
+	_, err = manager.Save(ctx, spec.Name, cluster.CheckpointCreated, app.sink())
+	return err
+}
+
 // createCluster makes the cluster, or brings one that is stopped or half done
 // to the same end, its ingress controller included.
 func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.Info, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-dev/berth/infra/agent/tree"
 )
 
 // marker is in a volume from the first to the last moment of its copy. Found
@@ -19,11 +21,9 @@ const marker = ".berth-copying"
 
 // Result says what Copy did.
 type Result struct {
-	Copied   bool     // false when the volume was not empty, or there is nothing to copy
-	Reason   string   // why not
-	Entries  int      // files, directories, links ... that were copied
-	Bytes    int64    // content of the files
-	Warnings []string // attributes that the volume cannot store
+	Copied bool   // false when the volume was not empty, or there is nothing to copy
+	Reason string // why not
+	tree.Stats
 }
 
 // Copy copies the directory src into the volume dst, with owners, modes, times,
@@ -63,8 +63,12 @@ func Copy(ctx context.Context, src, dst string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	c := &copier{ctx: ctx, dst: dst, mounts: mounts, links: map[inode]string{}}
-	if err := c.dir(src, dst, true); err != nil {
+	own := map[string]bool{filepath.Join(src, marker): true, filepath.Join(src, "lost+found"): true}
+	stats, err := tree.Copy(ctx, src, dst, tree.Options{Skip: func(path string) bool {
+		// A lost+found of the image is the file system's that the image was made on.
+		return mounts[path] || own[path]
+	}})
+	if err != nil {
 		return Result{}, err
 	}
 	// The marker must not be gone before the copy is on the disk.
@@ -75,11 +79,10 @@ func Copy(ctx context.Context, src, dst string) (Result, error) {
 		return Result{}, err
 	}
 	// Removing the marker has changed the time of the directory.
-	if err := c.times(src, dst); err != nil {
+	if err := tree.Times(src, dst); err != nil {
 		return Result{}, err
 	}
-	c.result.Copied = true
-	return c.result, nil
+	return Result{Copied: true, Stats: stats}, nil
 }
 
 // lock waits until no other process copies into the directory. The lock ends

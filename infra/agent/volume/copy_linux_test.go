@@ -93,8 +93,8 @@ func describe(t *testing.T, dir string) string {
 		if target, err := os.Readlink(path); err == nil {
 			line += " -> " + target
 		}
-		if value, err := getXattr(path, "user.berth"); err == nil {
-			line += " user.berth=" + string(value)
+		if value, err := userXattr(path); err == nil {
+			line += " user.berth=" + value
 		}
 		lines = append(lines, line)
 		return nil
@@ -258,4 +258,10 @@ func TestMountsAreLeftOut(t *testing.T) {
 	if got, err := filepath.Glob(filepath.Join(dst, "*")); err != nil || len(got) != 1 || filepath.Base(got[0]) != "own" {
 		t.Errorf("got %v, %v", got, err)
 	}
+}
+
+func userXattr(path string) (string, error) {
+	buf := make([]byte, 256)
+	n, err := unix.Lgetxattr(path, "user.berth", buf)
+	return string(buf[:max(n, 0)]), err
 }

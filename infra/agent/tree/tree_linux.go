@@ -1,40 +1,74 @@
-package volume
+package tree
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
+// Options say how a tree is copied. The zero value copies all of it.
+type Options struct {
+	Skip func(path string) bool // source paths that are left out, with what is below them
+	// Link says of a directory of the source that the files below it never change
+	// in place: they are hard-linked, not copied. Source and copy must be reached
+	// through one mount then.
+	Link func(dir string) bool
+}
+
+// Stats say what Copy did.
+type Stats struct {
+	Entries  int      // files, directories, links ... below the top
+	Linked   int      // those of them that are hard links to the source
+	Bytes    int64    // content that was copied, holes left out
+	Warnings []string // attributes that the destination cannot store
+}
+
+// Add counts what other did, too.
+func (s *Stats) Add(other Stats) {
+	s.Entries += other.Entries
+	s.Linked += other.Linked
+	s.Bytes += other.Bytes
+	s.Warnings = append(s.Warnings, other.Warnings...)
+}
+
+// Copy copies what is below the directory src into the directory dst, which
+// exists, and gives dst the attributes of src.
+func Copy(ctx context.Context, src, dst string, o Options) (Stats, error) {
+	c := &copier{ctx: ctx, options: o, links: map[inode]string{}}
+	err := c.fill(src, dst, false)
+	return c.stats, err
+}
+
 // copier copies one tree.
 type copier struct {
-	ctx    context.Context
-	dst    string
-	mounts map[string]bool  // places below the source that are mounts
-	links  map[inode]string // where files with several names were copied to
-	result Result
+	ctx     context.Context
+	options Options
+	links   map[inode]string // where files with several names were copied to
+	stats   Stats
 }
 
 type inode struct{ dev, ino uint64 }
 
-// dir copies the directory src into dst, which exists for the top one and is
-// made for all others.
-func (c *copier) dir(src, dst string, top bool) error {
-	if !top {
-		if err := os.Mkdir(dst, 0o700); err != nil {
-			return err
-		}
-		c.result.Entries++
+// dir copies the directory src to dst, which it makes.
+func (c *copier) dir(src, dst string, link bool) error {
+	if err := os.Mkdir(dst, 0o700); err != nil {
+		return err
 	}
+	c.stats.Entries++
+	return c.fill(src, dst, link)
+}
+
+// fill copies what is in the directory src into dst. link is what Options.Link
+// said of a directory above.
+func (c *copier) fill(src, dst string, link bool) error {
+	link = link || c.options.Link != nil && c.options.Link(src)
 	entries, err := os.ReadDir(src)
 	if err != nil {
 		return err
@@ -44,11 +78,18 @@ func (c *copier) dir(src, dst string, top bool) error {
 			return context.Cause(c.ctx)
 		}
 		from, to := filepath.Join(src, e.Name()), filepath.Join(dst, e.Name())
-		// A lost+found of the image is the file system's that the image was made on.
-		if c.mounts[from] || (top && (e.Name() == marker || e.Name() == "lost+found")) {
+		if c.options.Skip != nil && c.options.Skip(from) {
 			continue
 		}
-		if err := c.entry(from, to); err != nil {
+		switch {
+		case e.IsDir():
+			err = c.dir(from, to, link)
+		case link:
+			err = c.link(from, to)
+		default:
+			err = c.file(from, to)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -56,18 +97,29 @@ func (c *copier) dir(src, dst string, top bool) error {
 	return c.attributes(src, dst)
 }
 
-func (c *copier) entry(src, dst string) error {
+// link gives a file that never changes a second name, unless it has as many as
+// the file system allows.
+func (c *copier) link(src, dst string) error {
+	err := os.Link(src, dst)
+	if errors.Is(err, unix.EMLINK) {
+		return c.file(src, dst)
+	}
+	if err == nil {
+		c.stats.Entries++
+		c.stats.Linked++
+	}
+	return err
+}
+
+func (c *copier) file(src, dst string) error {
 	info, err := os.Lstat(src)
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
-		return c.dir(src, dst, false)
-	}
 	stat := info.Sys().(*syscall.Stat_t)
 	id := inode{stat.Dev, stat.Ino}
 	if first, ok := c.links[id]; ok {
-		c.result.Entries++
+		c.stats.Entries++
 		return os.Link(first, dst)
 	}
 	switch {
@@ -89,7 +141,7 @@ func (c *copier) entry(src, dst string) error {
 	if stat.Nlink > 1 {
 		c.links[id] = dst
 	}
-	c.result.Entries++
+	c.stats.Entries++
 	return c.attributes(src, dst)
 }
 
@@ -103,9 +155,49 @@ func (c *copier) content(src, dst string) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(out, in) // the kernel copies, shares blocks where it can
-	c.result.Bytes += n
-	return errors.Join(err, out.Close())
+	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil { // shares all blocks
+		return out.Close()
+	}
+	return errors.Join(c.data(in, out), out.Close())
+}
+
+// data copies what a file holds between its holes.
+func (c *copier) data(in, out *os.File) error {
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	for at := int64(0); ; {
+		from, err := in.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // no data behind at
+			return out.Truncate(info.Size())
+		}
+		if errors.Is(err, unix.EINVAL) { // the file system knows no holes
+			n, err := io.Copy(out, in)
+			c.stats.Bytes += n
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if at, err = in.Seek(from, unix.SEEK_HOLE); err != nil {
+			return err
+		}
+		if _, err := in.Seek(from, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := out.Seek(from, io.SeekStart); err != nil {
+			return err
+		}
+		n, err := io.CopyN(out, in, at-from) // in the kernel
+		c.stats.Bytes += n
+		if errors.Is(err, io.EOF) { // somebody cut the file meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // attributes gives dst the owner, mode, extended attributes and times of src, in the
@@ -127,10 +219,11 @@ func (c *copier) attributes(src, dst string) error {
 	if err := c.xattrs(src, dst); err != nil {
 		return err
 	}
-	return c.times(src, dst)
+	return Times(src, dst)
 }
 
-func (c *copier) times(src, dst string) error {
+// Times gives dst the times of src.
+func Times(src, dst string) error {
 	var stat unix.Stat_t
 	if err := unix.Lstat(src, &stat); err != nil {
 		return &os.PathError{Op: "lstat", Path: src, Err: err}
@@ -159,7 +252,7 @@ func (c *copier) xattrs(src, dst string) error {
 		}
 		switch err := unix.Lsetxattr(dst, name, value, 0); {
 		case errors.Is(err, unix.ENOTSUP):
-			c.result.Warnings = append(c.result.Warnings, fmt.Sprintf("the volume cannot store attribute %s of %s", name, src))
+			c.stats.Warnings = append(c.stats.Warnings, fmt.Sprintf("the destination cannot store attribute %s of %s", name, src))
 		case err != nil:
 			return &os.PathError{Op: "setxattr " + name, Path: dst, Err: err}
 		}
@@ -195,42 +288,4 @@ func grown(read func([]byte) (int, error)) ([]byte, error) {
 			return buf[:max(n, 0)], err
 		}
 	}
-}
-
-// mountsBelow lists the mount points below dir: a pod has some in its file
-// system (/etc/hosts, /dev, other volumes) that are not the image's.
-func mountsBelow(dir string) (map[string]bool, error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	found := map[string]bool{}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text()) // ID parent major:minor root mountpoint ...
-		if len(fields) < 5 {
-			continue
-		}
-		if place := unescape(fields[4]); strings.HasPrefix(place, strings.TrimSuffix(dir, "/")+"/") {
-			found[place] = true
-		}
-	}
-	return found, lines.Err()
-}
-
-// unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+4 <= len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

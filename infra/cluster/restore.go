@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+)
+
+// restoreReady is how long the pods of a cluster may take after a restore. What
+// is not ready by then is told, no error.
+const restoreReady = 3 * time.Minute
+
+// Restore brings a checkpoint back: all nodes as they were, and running. What
+// is on them now is lost. Interrupted at any point it leaves either the state
+// from before, or a cluster that says that its restore must be finished, which
+// Restore, Create and Start all do.
+func (m *Manager) Restore(ctx context.Context, cluster, name string, sink progress.Sink) error {
+	if err := CheckCheckpointName(name); err != nil {
+		return err
+	}
+	return m.change(ctx, cluster, "restoring checkpoint "+name, sink, func(n *narrator, l *lock) (string, error) {
+		if l.was.Restoring != "" && l.was.Restoring != name {
+			n.say("another checkpoint was being restored; this one takes its place")
+		}
+		return "checkpoint " + name + " restored", m.restore(ctx, cluster, name, n, l, sink)
+	})
+}
+
+func (m *Manager) restore(ctx context.Context, cluster, name string, n *narrator, l *lock, sink progress.Sink) (err error) {
+	info, err := m.ownedCluster(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	if err := m.clearInterrupted(ctx, cluster, info.Nodes); err != nil {
+		return err
+	}
+	c, err := m.Checkpoint(ctx, cluster, name)
+	if err != nil {
+		return err
+	}
+	if c.Stale {
+		return problem.New(fmt.Sprintf("restore checkpoint %q", name), errors.New("it was taken from an earlier cluster of that name"),
+			fmt.Sprintf("berth cluster checkpoint delete %s --cluster %s", name, cluster))
+	}
+	volumes, err := m.stateVolumes(ctx, info.Nodes)
+	if err != nil {
+		return err
+	}
+	n.say("preparing the nodes' state")
+	h, err := m.startHelper(ctx, cluster, info.Nodes[0].Image, volumes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.remove(ctx)) }()
+	started, err := m.swap(ctx, h, c, info.Nodes, n, l)
+	if err != nil {
+		return err
+	}
+	cleaned := make(chan error, 1)
+	go func() { cleaned <- h.run(ctx, "remove the former state", "clean", "-", nil) }()
+	err = m.awaitRestored(ctx, info, c, started, n, sink)
+	return errors.Join(err, <-cleaned)
+}
+
+// swap exchanges the state of all nodes and starts them. From when the first
+// node may have the new state until the last one has it, the lock file says so.
+func (m *Manager) swap(ctx context.Context, h *helper, c Checkpoint, nodes []Node, n *narrator, l *lock) (map[string]time.Time, error) {
+	volumes, err := m.engine.Volumes(ctx, labelCheckpoint+"="+c.Cluster, labelCheckpointName+"="+c.Name)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(volumes, func(v docker.Volume) bool { return v.Name == volumeName(c.Cluster, c.Name) })
+	if at < 0 {
+		return nil, problem.New(fmt.Sprintf("restore checkpoint %q", c.Name), errors.New("its volume is gone"),
+			"berth cluster checkpoint delete "+c.Name)
+	}
+	store, err := m.inHelper(ctx, volumes[at])
+	if err != nil {
+		return nil, err
+	}
+	if l.was.Restoring != c.Name { // what another restore prepared is of no use
+		if err := h.run(ctx, "remove what an interrupted restore left", "forget", "-", nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.run(ctx, "prepare the nodes' state", "prepare", store, nil); err != nil {
+		return nil, err
+	}
+	host, err := m.engine.HostFacts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.note(intent{Engine: host.EngineID, Restoring: c.Name}); err != nil {
+		return nil, err
+	}
+	n.say("stopping the nodes")
+	if err := each(nodes, func(node Node) error { return m.engine.KillContainer(ctx, node.ID) }); err != nil {
+		return nil, err
+	}
+	if err := m.awaitStopped(ctx, c.Cluster, nodes); err != nil {
+		return nil, err
+	}
+	if err := h.run(ctx, "put the nodes' state in place", "swap", "-", nil); err != nil {
+		return nil, err
+	}
+	if err := l.note(intent{}); err != nil {
+		return nil, err
+	}
+	if nodes, err = m.Nodes(ctx, c.Cluster); err != nil {
+		return nil, err
+	}
+	return m.startNodes(ctx, nodes, n)
+}
+
+// awaitRestored waits until the cluster can be used and its pods are as ready
+// as they were.
+func (m *Manager) awaitRestored(ctx context.Context, info Info, c Checkpoint, started map[string]time.Time, n *narrator, sink progress.Sink) (err error) {
+	if err := m.export(ctx, info.Name); err != nil {
+		return err
+	}
+	if err := m.started(ctx, specOf(info), started, n); err != nil {
+		return err
+	}
+	file, remove, err := m.tempKubeconfig(ctx, info.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	limited, cancel := context.WithTimeout(ctx, restoreReady)
+	defer cancel()
+	b := newBoard(n, now())
+	err = wait(limited, info.Name, file, b, func(client *kube.Client) []condition {
+		return []condition{podsReadyAgain(client, c.Unready, started)}
+	})
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		progress.Say(sink, progress.Warn, "cluster "+info.Name, "not ready after "+restoreReady.String()+": "+b.text())
+		return nil
+	}
+	return err
+}
+
+// podsReadyAgain holds when every pod of the cluster is ready since its node was
+// started, but for those that were not ready before either.
+func podsReadyAgain(c *kube.Client, unready []string, since map[string]time.Time) condition {
+	return func(ctx context.Context, lacks func(string)) error {
+		return until(ctx, c, "", "", lacks, func(pods map[string]*corev1.Pod) string {
+			var not []string
+			for key, p := range pods {
+				if expected(p) && !slices.Contains(unready, key) && !readySince(p, since[p.Spec.NodeName]) {
+					not = append(not, key)
+				}
+			}
+			slices.Sort(not)
+			const most = 5
+			if len(not) > most {
+				not = append(not[:most], fmt.Sprintf("%d more", len(not)-most))
+			}
+			return strings.Join(not, ", ")
+		})
+	}
+}
