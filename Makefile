@@ -61,9 +61,9 @@ down: build ## take the example down again
 
 # --- test -------------------------------------------------------------------
 
-.PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz bench release
-test: lint unit race cross e2e ## everything CI runs
-	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target, cluster creation against kind"
+.PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz fuzz-short bench release
+test: lint unit race fuzz-short cross e2e ## everything CI runs
+	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target in place of seconds, cluster creation against kind"
 	@if [ -s $(LEFT_OUT) ]; then echo "long cases that seed $(SEED) left out:"; sort $(LEFT_OUT) | sed 's/^/  /'; fi
 
 test-full: export BERTH_TEST_LONG := all
@@ -79,7 +79,7 @@ unit: agent ## unit, golden and script tests; no engine needed
 	@$(WITHOUT_ENGINE) go test ./...
 
 golden: ## rewrite the expected files of golden and script tests; read the diff
-	@UPDATE=1 $(WITHOUT_ENGINE) go test ./translate/... ./cmd/internal/cli/... ./devloop/... -run 'Golden|Script|Plan'
+	@UPDATE=1 $(WITHOUT_ENGINE) go test ./translate/... ./cmd/internal/cli/... ./devloop/... -run 'Golden|Script|Plan|Counts'
 
 race: agent ## the race detector over the packages with goroutines
 	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(RACE)
@@ -101,6 +101,9 @@ fuzz: ## a minute of each fuzz target
 	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
 	  { grep -ho '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/func //' | while read -r target; do \
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; done; done
+
+fuzz-short: ## a few seconds of each fuzz target, under a minute in all
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
 
 bench: ## every benchmark
 	@go test -run '^$$' -bench . -benchmem ./...

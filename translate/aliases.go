@@ -154,7 +154,7 @@ func (t *translator) aliasServices(groups []aliasGroup) []Object {
 		}
 		if len(g.users) > 1 {
 			s.Labels = t.labels(nil)
-			s.Spec.Selector = map[string]string{labelProject: labelValue(t.project.Name), aliasLabel(g.name): "true"}
+			s.Spec.Selector = map[string]string{labelProject: LabelValue(t.project.Name), aliasLabel(g.name): "true"}
 			s.Spec.ClusterIP, s.Spec.Ports = corev1.ClusterIPNone, nil
 		}
 		out = append(out, s)

@@ -144,6 +144,14 @@ func TestAPIServerAcceptsEveryConceptAndCombination(t *testing.T) {
 		in.Project.Name = fmt.Sprintf("row-%d", i)
 		inputs[in.Project.Name] = in
 	}
+	for i, row := range regressions(t) {
+		in, err := row.read(t)
+		if err != nil {
+			t.Fatalf("%s: %v", row.Name, err)
+		}
+		in.Project.Name = fmt.Sprintf("regression-%d", i)
+		inputs[in.Project.Name] = in
+	}
 	for name, in := range inputs {
 		for kind, target := range targets() {
 			t.Run(name+"/"+kind, func(t *testing.T) {

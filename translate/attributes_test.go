@@ -177,7 +177,7 @@ func fieldOf(t *testing.T, r translate.Result, field string) any {
 	}
 	for _, o := range r.Objects() {
 		kind := o.GetObjectKind().GroupVersionKind().Kind
-		if object == "" && (templateOf(o) == nil || o.GetName() != "web") || object != "" && object != kind+"/"+o.GetName() {
+		if object == "" && (templateOf(o) == nil || o.GetName() != "web") || object != "" && !matches(object, kind+"/"+o.GetName()) {
 			continue
 		}
 		text, err := json.Marshal(o)
@@ -191,6 +191,12 @@ func fieldOf(t *testing.T, r translate.Result, field string) any {
 		return descend(tree, path)
 	}
 	return nil
+}
+
+// matches compares a name with a pattern that may end in a star.
+func matches(pattern, name string) bool {
+	prefix, open := strings.CutSuffix(pattern, "*")
+	return pattern == name || open && strings.HasPrefix(name, prefix)
 }
 
 func descend(tree any, path string) any {

@@ -7,11 +7,9 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/berth-dev/berth/infra/testneed"
 	"github.com/berth-dev/berth/translate"
 )
-
-// shapes are the forms of depends_on that the benchmarks use.
-var shapes = []string{"flat", "chain", "diamond"}
 
 // project makes a typed project of n services that look like real ones.
 func project(n int, shape string) translate.Input {
@@ -59,7 +57,7 @@ func dependsOn(i int, shape string) types.DependsOnConfig {
 }
 
 func BenchmarkTranslate(b *testing.B) {
-	for _, shape := range shapes {
+	for _, shape := range testneed.Shapes() {
 		for _, n := range []int{10, 100, 1000, 5000} {
 			in := project(n, shape)
 			b.Run(fmt.Sprintf("%s/%d", shape, n), func(b *testing.B) {
@@ -76,7 +74,7 @@ func BenchmarkTranslate(b *testing.B) {
 // Four times the services take four times the work, counted in allocations:
 // time on a busy machine says nothing. BenchmarkTranslate shows the time.
 func TestCostGrowsLinearly(t *testing.T) {
-	for _, shape := range shapes {
+	for _, shape := range testneed.Shapes() {
 		small, large := allocations(t, project(250, shape)), allocations(t, project(1000, shape))
 		if large > 4.4*small {
 			t.Errorf("%s: 250 services take %.0f allocations, 1000 take %.0f", shape, small, large)

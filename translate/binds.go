@@ -185,9 +185,9 @@ func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) {
 	cure := t.mountCure(b, "to share it live")
 	if b.volume.ReadOnly || !t.owned() || t.target.AgentDir == "" {
 		l.add(corev1.VolumeMount{Name: source, MountPath: b.volume.Target, SubPath: snapshotDir, ReadOnly: true})
-		done := fmt.Sprintf("a copy of its %d files; changes reach the pod with the next berth up", len(b.facts.Files))
+		done := "a copy of its " + countFiles(b.facts) + "; changes reach the pod with the next berth up"
 		if !b.volume.ReadOnly {
-			done = fmt.Sprintf("a read-only copy of its %d files: the container cannot write there", len(b.facts.Files))
+			done = "a read-only copy of its " + countFiles(b.facts) + ": the container cannot write there"
 		}
 		t.report.approximated(b.attribute, done, cure)
 		return
@@ -195,7 +195,15 @@ func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) {
 	name := p.add(b.scope.unit.path+" snapshot "+b.volume.Source, "copy-"+base, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
 	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target})
 	p.copies = append(p.copies, volumeCopy{scope: b.scope, volume: name, from: source})
-	t.report.approximated(b.attribute, fmt.Sprintf("a copy of its %d files; what the container writes is gone with the pod", len(b.facts.Files)), cure)
+	t.report.approximated(b.attribute, "a copy of its "+countFiles(b.facts)+"; what the container writes is gone with the pod", cure)
+}
+
+// countFiles says how many files a directory holds.
+func countFiles(f PathFacts) string {
+	if len(f.Files) == 1 {
+		return "one file"
+	}
+	return fmt.Sprintf("%d files", len(f.Files))
 }
 
 // mountDirectory deals with a directory that has files and cannot be shared

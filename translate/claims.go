@@ -144,7 +144,7 @@ func (t *translator) claim(key string, config types.VolumeConfig, users []*unit)
 		}
 	}
 	labels := t.labels(nil)
-	labels[labelVolume] = labelValue(key)
+	labels[labelVolume] = LabelValue(key)
 	path := "volumes." + key
 	for _, name := range sortedKeys(config.Labels) {
 		if !isQualifiedName(name) || !isLabelValue(config.Labels[name]) {

@@ -60,7 +60,7 @@ func TestEveryProjectOfTheCorpusTranslates(t *testing.T) {
 }
 
 // The table of counts shows at once what a change of a rule does to real
-// projects; go test ./translate -run CorpusCounts -update rewrites it.
+// projects; make golden rewrites it.
 func TestCorpusCountsAreAsExpected(t *testing.T) {
 	const file = "testdata/corpus.tsv"
 	inputs := corpus(t)

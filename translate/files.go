@@ -3,7 +3,6 @@ package translate
 import (
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -138,48 +137,109 @@ func (t *translator) fileContent(c types.FileObjectConfig) []byte {
 // its own, so that its other files in the image stay.
 func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 	var together []corev1.VolumeProjection
-	var paths []string
+	var files []string
+	owned := false
 	for i, c := range s.spec.Secrets {
-		attribute := fmt.Sprintf("%s.secrets[%d]", s.path, i)
-		object := t.files.secrets[c.Source]
-		if !object.ok {
-			t.report.dropped(attribute, "left out: see secrets."+c.Source, "")
-			continue
+		f, ok := t.reference(fmt.Sprintf("%s.secrets[%d]", s.path, i), "secrets", t.files.secrets, types.FileReferenceConfig(c))
+		switch {
+		case !ok:
+		case strings.HasPrefix(f.target, "/") && !strings.HasPrefix(path.Clean(f.target), secretsDir+"/"):
+			t.mountOne(p, l, s, f, true)
+		default:
+			rel := strings.TrimPrefix(strings.TrimPrefix(path.Clean("/"+f.target), secretsDir), "/")
+			together = append(together, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: f.object.name},
+				Items:                []corev1.KeyToPath{{Key: f.object.key, Path: rel, Mode: ptr(f.mode & 0o777)}},
+			}})
+			files = append(files, placed(uint32(f.mode), f.uid, f.gid, rel))
+			owned = owned || f.owned()
 		}
-		target := c.Target
-		if target == "" {
-			target = c.Source
-		}
-		mode := t.fileMode(attribute, types.FileReferenceConfig(c))
-		if strings.HasPrefix(target, "/") && !strings.HasPrefix(path.Clean(target), secretsDir+"/") {
-			t.mountOne(p, l, attribute, object, path.Clean(target), mode, true)
-			continue
-		}
-		rel := strings.TrimPrefix(strings.TrimPrefix(path.Clean("/"+target), secretsDir), "/")
-		together = append(together, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: object.name},
-			Items:                []corev1.KeyToPath{{Key: object.key, Path: rel, Mode: ptr(mode)}},
-		}})
-		paths = append(paths, fmt.Sprintf("%s=%s:%o", rel, object.name, mode))
 	}
 	if len(together) > 0 && l.free(s.path+".secrets", secretsDir) {
-		source := corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: uniqueTargets(together)}}
-		name := p.add("secrets "+s.unit.path+" "+strings.Join(paths, " "), "secrets", source)
+		sources := uniqueTargets(together)
+		name := p.add("secrets "+s.unit.path+" "+projectionKey(sources), "secrets", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}})
+		if owned {
+			name = p.place(s, name, files)
+		}
 		l.add(corev1.VolumeMount{Name: name, MountPath: secretsDir, ReadOnly: true})
 	}
 	for i, c := range s.spec.Configs {
-		attribute := fmt.Sprintf("%s.configs[%d]", s.path, i)
-		object := t.files.configs[c.Source]
-		if !object.ok {
-			t.report.dropped(attribute, "left out: see configs."+c.Source, "")
-			continue
+		if f, ok := t.reference(fmt.Sprintf("%s.configs[%d]", s.path, i), "configs", t.files.configs, types.FileReferenceConfig(c)); ok {
+			t.mountOne(p, l, s, f, false)
 		}
-		target := c.Target
-		if target == "" {
-			target = c.Source
-		}
-		t.mountOne(p, l, attribute, object, path.Clean("/"+target), t.fileMode(attribute, types.FileReferenceConfig(c)), false)
 	}
+}
+
+// place has files of a volume copied into memory, where they can have an owner,
+// before the container starts. It returns the volume that holds the copies.
+func (p *podVolumes) place(s scope, from string, files []string) string {
+	key := "placed " + s.path + " " + from + " " + strings.Join(files, " ")
+	if name, known := p.byKey[key]; known {
+		return name
+	}
+	name := p.add(key, from+"-owned", memory(0))
+	p.copies = append(p.copies, volumeCopy{scope: s, volume: name, from: from, place: files})
+	return name
+}
+
+// projectionKey tells projected volumes apart.
+func projectionKey(sources []corev1.VolumeProjection) string {
+	var b strings.Builder
+	for _, v := range sources {
+		b.WriteString(v.Secret.Name + itemsKey(v.Secret.Items))
+	}
+	return b.String()
+}
+
+// fileMount is one entry of a container's configs or secrets.
+type fileMount struct {
+	attribute string
+	object    fileObject
+	target    string // as the file has it
+	mode      int32
+	uid, gid  int
+}
+
+// owned reports whether the file is to belong to somebody else than root.
+func (f fileMount) owned() bool { return f.uid != 0 || f.gid != 0 }
+
+// reference finds what an entry of configs or secrets is to mount; false, and
+// reported, when there is nothing.
+func (t *translator) reference(attribute, table string, objects map[string]fileObject, c types.FileReferenceConfig) (fileMount, bool) {
+	f := fileMount{attribute: attribute, object: objects[c.Source], target: c.Target, mode: 0o444}
+	if !f.object.ok {
+		t.report.dropped(attribute, "left out: see "+table+"."+c.Source, "")
+		return f, false
+	}
+	if f.target == "" {
+		f.target = c.Source
+	}
+	if c.Mode != nil {
+		f.mode = int32(*c.Mode) & 0o7777
+	}
+	f.uid = t.fileOwner(&f, "uid", c.UID)
+	f.gid = t.fileOwner(&f, "gid", c.GID)
+	if !f.owned() {
+		f.mode &= 0o777
+	}
+	return f, true
+}
+
+// fileOwner reads the uid or gid of a file. A file in a volume of Kubernetes
+// belongs to root; where the node agent cannot give it away, those who should
+// own it get to read it.
+func (t *translator) fileOwner(f *fileMount, key, value string) int {
+	id, ok := parseUint(value)
+	switch {
+	case value == "" || ok && id == 0:
+		return 0
+	case ok && t.canPlace():
+		t.report.exact(f.attribute+"."+key, fmt.Sprintf("the file's %s, %d", key, id))
+		return id
+	}
+	f.mode = readable(f.mode & 0o777)
+	t.report.approximated(f.attribute+"."+key, fmt.Sprintf("owned by root; every user of the container may read it (mode %04o)", f.mode), "")
+	return 0
 }
 
 // secretsDir is where containers find their secrets.
@@ -201,37 +261,24 @@ func uniqueTargets(list []corev1.VolumeProjection) []corev1.VolumeProjection {
 }
 
 // mountOne mounts one config or secret as a single file.
-func (t *translator) mountOne(p *podVolumes, l *mountList, attribute string, o fileObject, target string, mode int32, secret bool) {
-	if !l.free(attribute, target) {
+func (t *translator) mountOne(p *podVolumes, l *mountList, s scope, f fileMount, secret bool) {
+	target := path.Clean("/" + f.target)
+	if !l.free(f.attribute, target) {
 		return
 	}
 	file := path.Base(target)
-	items := []corev1.KeyToPath{{Key: o.key, Path: file, Mode: ptr(mode)}}
-	key := o.name + itemsKey(items)
+	items := []corev1.KeyToPath{{Key: f.object.key, Path: file, Mode: ptr(f.mode & 0o777)}}
+	key := f.object.name + itemsKey(items)
 	var name string
 	if secret {
-		name = p.add("secret "+key, "secret-"+o.key, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: o.name, Items: items}})
+		name = p.add("secret "+key, "secret-"+f.object.key, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: f.object.name, Items: items}})
 	} else {
-		name = p.add("config "+key, "config-"+o.key, corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: o.name}, Items: items,
+		name = p.add("config "+key, "config-"+f.object.key, corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: f.object.name}, Items: items,
 		}})
 	}
+	if f.owned() {
+		name = p.place(s, name, []string{placed(uint32(f.mode), f.uid, f.gid, file)})
+	}
 	l.add(corev1.VolumeMount{Name: name, MountPath: target, SubPath: file, ReadOnly: true})
-}
-
-// fileMode returns the mode of a mounted config or secret. Its owner is root
-// whatever uid and gid say, so those who should own it get to read it.
-func (t *translator) fileMode(attribute string, c types.FileReferenceConfig) int32 {
-	mode := int32(0o444)
-	if c.Mode != nil {
-		mode = int32(*c.Mode) & 0o777
-	}
-	for _, id := range []struct{ key, value string }{{"uid", c.UID}, {"gid", c.GID}} {
-		if n, err := strconv.Atoi(id.value); id.value == "" || err == nil && n == 0 {
-			continue
-		}
-		mode = readable(mode)
-		t.report.approximated(attribute+"."+id.key, fmt.Sprintf("owned by root; every user of the container may read it (mode %04o)", mode), "")
-	}
-	return mode
 }

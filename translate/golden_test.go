@@ -2,7 +2,6 @@ package translate_test
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +14,6 @@ import (
 	"github.com/berth-dev/berth/translate/composefile"
 	"github.com/berth-dev/berth/translate/export"
 )
-
-var update = flag.Bool("update", false, "rewrite the expected files of testdata/golden")
 
 // Each folder of testdata/golden is one concept: compose.yaml and what it
 // reads, facts.yaml with what is known of images, and what is expected for an
@@ -120,7 +117,7 @@ func reportText(r translate.Result) string {
 
 func compareGolden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -128,10 +125,10 @@ func compareGolden(t *testing.T, path, got string) {
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("%v; go test ./translate -run Golden -update writes it", err)
+		t.Fatalf("%v; make golden writes it", err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from what is expected: go test ./translate -run Golden -update, then read git diff\n%s", path, firstDifference(string(want), got))
+		t.Errorf("%s differs from what is expected: make golden, then read git diff\n%s", path, firstDifference(string(want), got))
 	}
 }
 

@@ -56,7 +56,7 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 		d.fail(path+".revisionHistoryLimit", "is negative", "")
 	}
 	if h.SidecarOf != "" && !services[h.SidecarOf] {
-		d.fail(path+".sidecarOf", fmt.Sprintf("there is no service %q", h.SidecarOf), suggest(h.SidecarOf, sortedKeys(services)))
+		d.fail(path+".sidecarOf", fmt.Sprintf("there is no service %q", h.SidecarOf), Suggest(h.SidecarOf, sortedKeys(services)))
 	}
 	d.checkAutoscale(path+".autoscale", h.Autoscale)
 }

@@ -108,7 +108,7 @@ func (t *translator) nodeSelector(u *unit) map[string]string {
 		}
 		parts = []string{"linux", parts[0]}
 	}
-	selector["kubernetes.io/os"], selector["kubernetes.io/arch"] = labelValue(parts[0]), labelValue(architecture(parts[1]))
+	selector["kubernetes.io/os"], selector["kubernetes.io/arch"] = LabelValue(parts[0]), LabelValue(architecture(parts[1]))
 	done := "runs on " + parts[0] + "/" + architecture(parts[1]) + " nodes only"
 	if len(parts) > 2 {
 		t.report.approximated(u.path+".platform", done+fmt.Sprintf("; nodes do not say their variant, %q", parts[2]), "")

@@ -27,13 +27,32 @@ func near(done, do string) verdict    { return verdict{Approximated, done, do} }
 func lacks(done, do string) verdict   { return verdict{NeedsCluster, done, do} }
 func lost(done, do string) verdict    { return verdict{Dropped, done, do} }
 func attr(path string, v verdict) key { return key{path: path, owned: v, portable: v} }
-func group(path string) key           { return key{path: path, silent: true, deep: true} }
+
+// attrs are attributes of which the same is to be said.
+func attrs(v verdict, paths ...string) []key {
+	keys := make([]key, 0, len(paths))
+	for _, path := range paths {
+		keys = append(keys, attr(path, v))
+	}
+	return keys
+}
+
+func group(path string) key { return key{path: path, silent: true, deep: true} }
 func loaded(path string, done string) key {
 	return key{path: path, owned: ok(done), portable: ok(done), loaded: true}
 }
 func either(path string, owned, portable verdict) key {
 	return key{path: path, owned: owned, portable: portable}
 }
+
+// verdict is what the table says for a target.
+func (k key) verdict(target TargetKind) verdict {
+	if target == Owned {
+		return k.owned
+	}
+	return k.portable
+}
+
 func (k key) withBelow() key { k.deep = true; return k }
 func (k key) withZero() key  { k.zero = true; return k }
 

@@ -1,28 +1,22 @@
 package translate
 
+import "slices"
+
 // containerKeys are the keys that services, jobs and pre_start hooks share.
 func containerKeys() []key {
-	const noCounterpart = "pods have nothing like it"
 	keys := []key{
 		attr("annotations", ok("annotations of the pods")),
-		attr("blkio_config", lost(noCounterpart, "")),
 		attr("cap_add", ok("capabilities of the container")),
 		attr("cap_drop", ok("capabilities of the container")),
 		attr("cgroup", lost("the container runtime decides", "")),
 		attr("cgroup_parent", lost("the kubelet decides", "")),
 		attr("command", ok("args of the container")),
 		attr("configs[]", ok("a file from a ConfigMap")),
-		attr("cpu_count", lost("Windows only", "set cpus")),
-		attr("cpu_percent", lost("Windows only", "set cpus")),
 		attr("cpu_period", ok("part of the CPU limit, with cpu_quota")),
 		attr("cpu_quota", ok("the CPU limit")),
-		attr("cpu_rt_period", lost(noCounterpart, "")),
-		attr("cpu_rt_runtime", lost(noCounterpart, "")),
 		attr("cpu_shares", near("requests of CPU, in parts of 1024", "")),
 		attr("cpus", ok("the CPU limit, with a small request")),
 		attr("cpuset", lost("the kubelet's CPU manager decides", "")),
-		attr("credential_spec", lost("Windows only", "")),
-		attr("device_cgroup_rules", lost(noCounterpart, "")),
 		attr("devices[]", near("the node's device, in a privileged container", "")),
 		attr("dns", near("further servers of the pods", "")),
 		attr("dns_opt", ok("options of the pods' resolver")),
@@ -37,22 +31,26 @@ func containerKeys() []key {
 		attr("group_add[]", ok("supplementalGroups of the pods")),
 		attr("hostname", ok("the pods' host name")),
 	}
-	return append(append(keys, moreContainerKeys()...), mountKeys()...)
+	return slices.Concat(keys, moreContainerKeys(), mountKeys(),
+		attrs(lost("pods have nothing like it", ""), "blkio_config", "cpu_rt_period", "cpu_rt_runtime", "device_cgroup_rules"),
+		attrs(lost("Windows only", "set cpus"), "cpu_count", "cpu_percent"),
+		attrs(lost("Windows only", ""), "credential_spec", "isolation"),
+		attrs(lost("the cluster gives out the addresses", "address the service by name"), "networks.*.ipv4_address", "networks.*.ipv6_address", "networks.*.link_local_ips"),
+		attrs(lost("the cluster's network decides", ""), "mac_address", "networks.*.mac_address"),
+		attrs(lost("a pod has one network", ""), "networks.*.priority", "networks.*.gw_priority"),
+	)
 }
 
 // moreContainerKeys are the second half of them, in the order of the alphabet.
 func moreContainerKeys() []key {
-	const noDriver = "the cluster's network decides"
 	return []key{
 		attr("image", ok("the image of the container")),
 		attr("init", near("the pod's own first process reaps zombies", "")),
 		attr("ipc", ok("the pod's own")),
-		attr("isolation", lost("Windows only", "")),
 		attr("labels", ok("annotations of the pods, and labels where Kubernetes takes the value")),
 		group("logging"),
 		attr("logging.driver", near("the kubelet keeps the logs; the driver's name is an annotation", "berth logs")),
 		attr("logging.options", lost("the kubelet keeps and rotates the logs", "berth logs")),
-		attr("mac_address", lost(noDriver, "")),
 		attr("mem_limit", ok("the memory limit, with a small request")),
 		attr("mem_reservation", ok("the request of memory")),
 		attr("mem_swappiness", lost("the kubelet decides about swap", "")).withZero(),
@@ -62,13 +60,7 @@ func moreContainerKeys() []key {
 		attr("networks.*", ok("a member of the network")).withBelow(),
 		attr("networks.*.aliases", ok("further names of the service")),
 		attr("networks.*.interface_name", lost("a pod has one interface, eth0", "")),
-		attr("networks.*.ipv4_address", lost("the cluster gives out the addresses", "address the service by name")),
-		attr("networks.*.ipv6_address", lost("the cluster gives out the addresses", "address the service by name")),
-		attr("networks.*.link_local_ips", lost("the cluster gives out the addresses", "")),
-		attr("networks.*.mac_address", lost(noDriver, "")),
 		attr("networks.*.driver_opts", lost("the cluster has one network of its own", "")),
-		attr("networks.*.priority", lost("a pod has one network", "")),
-		attr("networks.*.gw_priority", lost("a pod has one network", "")),
 		either("networks.*.use_service_name_alias",
 			near("without it the name is missing in the network's DNS zone, where the cluster serves zones", ""),
 			near("the service's name resolves all the same", "")),
@@ -127,14 +119,10 @@ func mountKeys() []key {
 // hookKeys are the keys of pre_start hooks, and what differs there: a hook
 // runs in the service's pod and shares what is the pod's.
 func hookKeys() []key {
-	keys := []key{attr("per_replica", ok("runs before every pod"))}
-	for _, path := range []string{
+	return append(attrs(near("the hook runs in the service's pod and has what that has", ""),
 		"annotations", "labels", "dns", "dns_opt", "dns_search", "domainname", "extra_hosts", "group_add", "hostname", "ipc", "network_mode", "networks.*", "pid",
 		"platform", "runtime", "stop_grace_period", "stop_signal", "sysctls", "uts", "init", "logging.driver",
-	} {
-		keys = append(keys, attr(path, near("the hook runs in the service's pod and has what that has", "")))
-	}
-	return keys
+	), attr("per_replica", ok("runs before every pod")))
 }
 
 // workloadKeys are the keys that services and jobs share.
@@ -171,11 +159,9 @@ func workloadKeys() []key {
 			keys[i].portable = near("a cluster publishes on addresses of its own", "")
 		}
 	}
-	for _, name := range []string{
-		"context", "dockerfile", "dockerfile_inline", "entitlements", "args", "ssh", "labels", "cache_from", "cache_to", "no_cache", "no_cache_filter",
-		"additional_contexts", "network", "provenance", "sbom", "pull", "target", "shm_size", "extra_hosts", "privileged", "secrets", "tags", "ulimits", "platforms",
-	} {
-		keys = append(keys, attr("build."+name, ok("passed to the image builder")))
-	}
-	return append(keys, attr("build.isolation", lost("Windows only", "")))
+	return append(append(keys, attrs(ok("passed to the image builder"),
+		"build.context", "build.dockerfile", "build.dockerfile_inline", "build.entitlements", "build.args", "build.ssh", "build.labels", "build.cache_from",
+		"build.cache_to", "build.no_cache", "build.no_cache_filter", "build.additional_contexts", "build.network", "build.provenance", "build.sbom", "build.pull",
+		"build.target", "build.shm_size", "build.extra_hosts", "build.privileged", "build.secrets", "build.tags", "build.ulimits", "build.platforms",
+	)...), attr("build.isolation", lost("Windows only", "")))
 }

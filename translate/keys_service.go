@@ -58,10 +58,9 @@ func deployKeys() []key {
 		attr("deploy.update_config.order", ok("whether new pods start before old ones stop")),
 		group("deploy.rollback_config"),
 	}
-	for _, name := range []string{"parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"} {
-		keys = append(keys, attr("deploy.rollback_config."+name, near("a rollback is an update to what was before, by the rules of update_config", "berth rollback SERVICE")))
-	}
-	return keys
+	return append(keys, attrs(near("a rollback is an update to what was before, by the rules of update_config", "berth rollback SERVICE"),
+		"deploy.rollback_config.parallelism", "deploy.rollback_config.delay", "deploy.rollback_config.failure_action",
+		"deploy.rollback_config.monitor", "deploy.rollback_config.max_failure_ratio", "deploy.rollback_config.order")...)
 }
 
 // jobKeys are the keys of jobs alone.

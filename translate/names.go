@@ -128,8 +128,9 @@ func (n *nameSet) takeAll(originals []string) map[string]string {
 	return names
 }
 
-// labelValue returns s as a valid label value: itself when it is one.
-func labelValue(s string) string {
+// LabelValue returns s as a valid value of a label: itself when it is one. The
+// labels of objects that name a service or project hold such values.
+func LabelValue(s string) string {
 	if isLabelValue(s) {
 		return s
 	}

@@ -29,7 +29,7 @@ func (t *translator) patched(u *unit, objects []Object) ([]Object, error) {
 			objects[n] = changed
 		}
 		if !hit {
-			d.fail(path+".kind", fmt.Sprintf("the service has no object of kind %q", patch.Kind), suggest(patch.Kind, kindsOf(objects)))
+			d.fail(path+".kind", fmt.Sprintf("the service has no object of kind %q", patch.Kind), Suggest(patch.Kind, kindsOf(objects)))
 		}
 	}
 	return objects, d.errs.orNil()

@@ -67,11 +67,22 @@ func (t *translator) policies() []Object {
 	return out
 }
 
-// findUsedNetworks returns the networks with members, sorted.
+// reportNetworks says of which networks nothing is lost.
+func (t *translator) reportNetworks() {
+	for _, name := range t.usedNetworks {
+		if driver := t.project.Networks[name].Driver; driver == "bridge" || driver == "default" {
+			t.report.exact("networks."+name+".driver", "its members reach each other, as on a bridge")
+		}
+	}
+}
+
+// findUsedNetworks returns the networks that pods are members of, sorted.
 func (t *translator) findUsedNetworks() []string {
 	var out []string
 	for _, u := range t.units {
-		out = append(out, u.networks...)
+		if u.host.kind != none {
+			out = append(out, u.networks...)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -228,12 +228,20 @@ func servicePorts(list []knownPort) []corev1.ServicePort {
 	return out
 }
 
-// containerPorts returns what a container says it listens on. It changes
-// nothing but helps whoever reads the manifest, so huge ranges are left out.
+// containerPorts returns what a container says it listens on: what is known,
+// and what the Ingress leads to. It changes nothing but helps whoever reads the
+// manifest, so huge ranges are left out.
 func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 	var out []corev1.ContainerPort
-	if len(u.ports.known) <= maxServicePorts {
-		for _, p := range u.ports.known {
+	listens := slices.Clone(u.ports.known)
+	if len(listens) > maxServicePorts {
+		listens = nil
+	}
+	for _, p := range t.readyPorts(u) {
+		listens = addPort(listens, p)
+	}
+	if len(listens) > 0 {
+		for _, p := range listens {
 			out = append(out, corev1.ContainerPort{Name: p.name, ContainerPort: int32(p.number), Protocol: protocolOf(p.protocol)})
 		}
 	}

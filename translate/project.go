@@ -81,7 +81,7 @@ type unit struct {
 func newTranslator(in Input, target Target) (*translator, error) {
 	t := &translator{
 		project: in.Project, in: in, target: target,
-		report:    newReporter(in.Positions, target.Kind),
+		report:    newReporter(in, target.Kind),
 		services:  map[string]*unit{},
 		kubeNames: newNameSet(maxLabel),
 		volumes:   map[string]volumeHints{},
@@ -99,9 +99,9 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	t.networks = newNameSet(maxLabel).takeAll(sortedKeys(in.Project.Networks))
 	t.claims = t.claimNames()
 	t.joinPods()
+	t.decideKinds()
 	t.usedNetworks = t.findUsedNetworks()
 	t.isolatedNetworks = t.isolated()
-	t.decideKinds()
 	t.refs = t.findPortRefs()
 	for _, u := range t.units {
 		u.ports = t.portsOf(u)
@@ -250,9 +250,9 @@ func (t *translator) networksOf(u *unit) []string {
 // labels returns the labels of an object of the project, and of a unit when u
 // is not nil.
 func (t *translator) labels(u *unit) map[string]string {
-	l := map[string]string{labelProject: labelValue(t.project.Name), labelManagedBy: managedBy}
+	l := map[string]string{labelProject: LabelValue(t.project.Name), labelManagedBy: managedBy}
 	if u != nil {
-		l[labelService] = labelValue(u.name)
+		l[labelService] = LabelValue(u.name)
 	}
 	return l
 }
@@ -260,7 +260,7 @@ func (t *translator) labels(u *unit) map[string]string {
 // selector returns the labels that find the pods of u. They never change: the
 // selector of a workload cannot.
 func (t *translator) selector(u *unit) map[string]string {
-	return map[string]string{labelProject: labelValue(t.project.Name), labelService: labelValue(u.name)}
+	return map[string]string{labelProject: LabelValue(t.project.Name), labelService: LabelValue(u.name)}
 }
 
 // owned reports whether the target is a cluster that berth made.

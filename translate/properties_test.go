@@ -1,14 +1,18 @@
 package translate_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v4"
 
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
@@ -119,18 +123,28 @@ func TestReportIsSortedAndEveryEntrySaysSomething(t *testing.T) {
 func TestEverythingThatIsWrittenIsInTheReport(t *testing.T) {
 	for name, in := range corpus(t) {
 		for kind, target := range targets() {
-			r := mustTranslate(t, in, target)
-			reported := map[string]bool{}
-			for _, e := range r.Report {
-				reported[e.Path] = true
-			}
-			for path := range in.Positions {
-				if !speaksOf(reported, path, in) {
-					t.Errorf("%s/%s: %s is in no entry of the report", name, kind, path)
-				}
+			for _, path := range unreported(in, mustTranslate(t, in, target)) {
+				t.Errorf("%s/%s: %s is in no entry of the report", name, kind, path)
 			}
 		}
 	}
+}
+
+// unreported lists the attributes of a project that no entry of the report
+// speaks of.
+func unreported(in translate.Input, r translate.Result) []string {
+	reported := map[string]bool{}
+	for _, e := range r.Report {
+		reported[e.Path] = true
+	}
+	var out []string
+	for path := range in.Positions {
+		if !speaksOf(reported, path, in) {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // speaksOf reports whether the report has an entry for a path of the files, or
@@ -165,25 +179,100 @@ func speaksOf(reported map[string]bool, path string, in translate.Input) bool {
 
 // A project that is written out whole and read again gives the same objects.
 func TestReadingTheCanonicalFormChangesNothing(t *testing.T) {
-	for name, in := range goldenInputs(t) {
-		if name == "configs-secrets" || name == "jobs" {
-			continue // compose-go writes no content of secrets, and names of jobs that it does not read
-		}
-		text, err := in.Project.MarshalYAML()
+	inputs := goldenInputs(t)
+	for name, in := range corpus(t) {
+		inputs[name] = in
+	}
+	for name, in := range inputs {
+		text, err := composefile.Marshal(in.Project, "yaml")
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, _, err := composefile.Read(t.Context(), composefile.Options{
-			Dir: in.Project.WorkingDir, Files: []string{"-"}, ProjectName: "demo", Stdin: strings.NewReader(strings.ReplaceAll(string(text), "$", "$$")),
-		})
+		again, err := readAgain(t, in, string(text))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		again.Images = in.Images
-		want, got := manifests(t, mustTranslate(t, in, targets()["owned"])), manifests(t, mustTranslate(t, again, targets()["owned"]))
+		compareTranslations(t, name, in, again)
+	}
+}
+
+// The order in which a file lists things that have names makes no difference.
+func TestOrderOfKeysMakesNoDifference(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, in := range goldenInputs(t) {
+		text, err := os.ReadFile(filepath.Join("testdata/golden", name, "compose.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.ContainsAny(text, "&*") {
+			continue // an anchor stands before what uses it
+		}
+		for range 5 {
+			again, err := readAgain(t, in, shuffled(t, random, text))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				break
+			}
+			compareTranslations(t, name, in, again)
+		}
+	}
+}
+
+// shuffled is a YAML document with the keys of its mappings in another order.
+func shuffled(t *testing.T, random *rand.Rand, text []byte) string {
+	t.Helper()
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	var shuffle func(n *yaml.Node)
+	shuffle = func(n *yaml.Node) {
+		if n.ShortTag() == "!!null" {
+			n.Value = "null"
+		}
+		if n.Kind == yaml.MappingNode {
+			random.Shuffle(len(n.Content)/2, func(i, j int) {
+				n.Content[2*i], n.Content[2*j] = n.Content[2*j], n.Content[2*i]
+				n.Content[2*i+1], n.Content[2*j+1] = n.Content[2*j+1], n.Content[2*i+1]
+			})
+		}
+		for _, child := range n.Content {
+			shuffle(child)
+		}
+	}
+	shuffle(&root)
+	out, err := yaml.Marshal(&root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// readAgain reads another text of a project, in its directory.
+func readAgain(t *testing.T, in translate.Input, text string) (translate.Input, error) {
+	t.Helper()
+	env := in.Project.Environment.Values()
+	for _, s := range in.Project.Secrets { // an included project may have variables of its own
+		if s.Environment != "" {
+			env = append(env, s.Environment+"="+s.Content)
+		}
+	}
+	again, _, err := composefile.Read(t.Context(), composefile.Options{
+		Dir: in.Project.WorkingDir, Files: []string{"-"}, Profiles: in.Project.Profiles, ProjectName: in.Project.Name, Stdin: strings.NewReader(text),
+		Env: env,
+	})
+	again.Images = in.Images
+	return again, err
+}
+
+// compareTranslations translates two inputs for every target.
+func compareTranslations(t *testing.T, name string, in, again translate.Input) {
+	t.Helper()
+	for kind, target := range targets() {
+		want, got := manifests(t, mustTranslate(t, in, target)), manifests(t, mustTranslate(t, again, target))
 		if want != got {
-			t.Errorf("%s: %s", name, firstDifference(want, got))
+			t.Errorf("%s/%s: %s", name, kind, firstDifference(want, got))
 		}
 	}
 }

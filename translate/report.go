@@ -9,13 +9,44 @@ import (
 type reporter struct {
 	positions Positions
 	target    TargetKind
+	parts     map[string]bool // services.web, volumes.data ...: what entries belong to
 	entries   []Entry
 	seen      map[string]bool // paths with an entry
 	lost      map[string]bool // those of them that are dropped
 }
 
-func newReporter(positions Positions, target TargetKind) *reporter {
-	return &reporter{positions: positions, target: target, seen: make(map[string]bool, len(positions)), lost: map[string]bool{}}
+func newReporter(in Input, target TargetKind) *reporter {
+	p := in.Project
+	r := &reporter{positions: in.Positions, target: target, parts: map[string]bool{}, seen: make(map[string]bool, len(in.Positions)), lost: map[string]bool{}}
+	addParts(r, "services", p.Services)
+	addParts(r, "jobs", p.Jobs)
+	addParts(r, "networks", p.Networks)
+	addParts(r, "volumes", p.Volumes)
+	addParts(r, "secrets", p.Secrets)
+	addParts(r, "configs", p.Configs)
+	addParts(r, "models", p.Models)
+	for _, name := range in.LeftOut {
+		r.parts["services."+name] = true
+	}
+	return r
+}
+
+func addParts[V any](r *reporter, section string, entries map[string]V) {
+	for name := range entries {
+		r.parts[section+"."+name] = true
+	}
+}
+
+// part is the longest prefix of a path that names a service, volume and so on:
+// names may hold dots.
+func (r *reporter) part(path string) string {
+	best := ""
+	for i := strings.IndexByte(path, '.') + 1; i > 0 && i <= len(path); i++ {
+		if (i == len(path) || path[i] == '.' || path[i] == '[') && r.parts[path[:i]] {
+			best = path[:i]
+		}
+	}
+	return best
 }
 
 // add reports what became of the attribute at path.
@@ -29,7 +60,7 @@ func (r *reporter) block(path string, status Status, done, do string) {
 }
 
 func (r *reporter) put(e Entry) {
-	e.Position = r.position(e.Path)
+	e.Position, e.Part = r.position(e.Path), r.part(e.Path)
 	r.entries = append(r.entries, e)
 	r.seen[e.Path] = true
 	if e.Status == Dropped {

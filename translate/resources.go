@@ -159,7 +159,7 @@ func (t *translator) devices(s scope, limits, requests corev1.ResourceList) {
 				t.report.dropped(path, "names no resource", "")
 				continue
 			}
-			name := corev1.ResourceName("berth.dev/" + strings.ToLower(labelValue(spec.Kind)))
+			name := corev1.ResourceName("berth.dev/" + strings.ToLower(LabelValue(spec.Kind)))
 			limits[name] = *resource.NewQuantity(spec.Value, resource.DecimalSI)
 			requests[name] = *resource.NewQuantity(spec.Value, resource.DecimalSI)
 			t.report.needsCluster(path, fmt.Sprintf("asks for %d of the extended resource %s; a pod waits until a node offers it", spec.Value, name),

@@ -148,7 +148,7 @@ func (t *translator) user(s scope) (uid, gid *int64) {
 		}
 		ids, ok := s.facts.Passwd[name]
 		if !ok {
-			t.report.block(path, Dropped, fmt.Sprintf("the image has no user %q", name), "known are "+strings.Join(sortedKeys(s.facts.Passwd), ", "))
+			t.report.block(path, Dropped, fmt.Sprintf("the image has no user %q", name), Suggest(name, sortedKeys(s.facts.Passwd)))
 			return nil, nil
 		}
 		uid, gid = ptr(ids.UID), ptr(ids.GID)
@@ -178,10 +178,64 @@ func (t *translator) group(s scope, path, name string) *int64 {
 	}
 	id, ok := s.facts.Groups[name]
 	if !ok {
-		t.report.block(path, Dropped, fmt.Sprintf("the image has no group %q", name), "known are "+strings.Join(sortedKeys(s.facts.Groups), ", "))
+		t.report.block(path, Dropped, fmt.Sprintf("the image has no group %q", name), Suggest(name, sortedKeys(s.facts.Groups)))
 		return nil
 	}
 	return ptr(id)
+}
+
+// letWrite makes the volumes of a pod writable for a user who is not root.
+// Docker makes a new volume the property of whoever owns the directory in the
+// image; where nothing copies that, the volume belongs to the user's group.
+func (t *translator) letWrite(spec *corev1.PodSpec, volumes *podVolumes, units []*unit, containers []corev1.Container) {
+	if t.owned() || !volumes.pinned {
+		return
+	}
+	for i, c := range containers {
+		group := groupOf(c.SecurityContext, units[i].facts)
+		if group == 0 || !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return !m.ReadOnly && volumes.isClaim(m.Name) }) {
+			continue
+		}
+		if spec.SecurityContext == nil {
+			spec.SecurityContext = &corev1.PodSecurityContext{}
+		}
+		spec.SecurityContext.FSGroup = &group
+		spec.SecurityContext.FSGroupChangePolicy = ptr(corev1.FSGroupChangeOnRootMismatch)
+		if path := units[i].path + ".user"; units[i].svc.User != "" {
+			t.report.exact(path, fmt.Sprintf("runAsUser and runAsGroup; the pod's volumes belong to the group %d, so that it can write them", group))
+		}
+		return
+	}
+}
+
+// groupOf is a group of the user that a container runs as, 0 when that is root
+// or not known.
+func groupOf(c *corev1.SecurityContext, facts *ImageFacts) int64 {
+	if c != nil && c.RunAsUser != nil {
+		if *c.RunAsUser > 0 && c.RunAsGroup != nil && *c.RunAsGroup > 0 {
+			return *c.RunAsGroup
+		}
+		return *c.RunAsUser
+	}
+	if facts == nil || facts.User == "" {
+		return 0
+	}
+	name, group, _ := strings.Cut(facts.User, ":")
+	ids, known := facts.Passwd[name]
+	if uid, err := strconv.ParseInt(name, 10, 64); err == nil {
+		ids = UserIDs{UID: uid, GID: uid}
+	} else if !known {
+		return 0
+	}
+	if gid, ok := facts.Groups[group]; ok {
+		ids.GID = gid
+	} else if gid, err := strconv.ParseInt(group, 10, 64); err == nil {
+		ids.GID = gid
+	}
+	if ids.UID > 0 && ids.GID > 0 {
+		return ids.GID
+	}
+	return max(ids.UID, 0)
 }
 
 // validID returns id when Kubernetes takes it as a user or group, else nil.

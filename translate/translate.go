@@ -36,6 +36,8 @@ func Translate(in Input, target Target) (Result, error) {
 	r.Shared = t.sharedObjects(groups)
 	r.Images = t.images()
 	r.Names = t.names(groups)
+	t.reportNetworks()
+	t.reportDockerDNS()
 	t.reportAttributes()
 	r.Report = t.report.finish()
 	return r, nil

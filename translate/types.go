@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -32,6 +33,15 @@ type Positions map[string]Position
 type Position struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
+}
+
+// String returns "file:line", without the line when it is not known, "" for
+// the zero position.
+func (p Position) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return p.File + ":" + strconv.Itoa(p.Line)
 }
 
 // PathFacts is what composefile saw at a host path.
@@ -230,7 +240,8 @@ const (
 // Entry is one line of the report: what became of one attribute that the
 // project sets.
 type Entry struct {
-	Path     string   `json:"path"` // services.web.ulimits
+	Path     string   `json:"path"`           // services.web.ulimits
+	Part     string   `json:"part,omitempty"` // services.web: the service, volume ... that it belongs to; "" for the project
 	Position Position `json:"position"`
 	Status   Status   `json:"status"`
 	Done     string   `json:"done"`             // what was done

@@ -28,8 +28,8 @@ type validator struct {
 	configs  map[string]map[string]bool // ConfigMap -> its keys
 	secrets  map[string]map[string]bool
 	services map[string]*corev1.Service
-	pods     []map[string]string // labels of all pod templates
-	external map[string]bool     // names that must exist in the cluster
+	pods     []corev1.PodTemplateSpec
+	external map[string]bool // names that must exist in the cluster
 }
 
 // faults returns what is wrong with a result.
@@ -120,7 +120,7 @@ func (v *validator) index(o translate.Object) {
 		v.services[o.Name] = o
 	default:
 		if t := templateOf(o); t != nil {
-			v.pods = append(v.pods, t.Labels)
+			v.pods = append(v.pods, *t)
 		}
 	}
 }
@@ -190,6 +190,9 @@ func (v *validator) object(r translate.Result, o translate.Object) {
 		for k := range o.Spec.PodSelector.MatchLabels {
 			v.all(at, validation.IsQualifiedName(k))
 		}
+		if !slices.ContainsFunc(v.pods, func(pod corev1.PodTemplateSpec) bool { return selects(o.Spec.PodSelector.MatchLabels, pod.Labels) }) {
+			v.fault(at, "speaks of no pod: %v", o.Spec.PodSelector.MatchLabels)
+		}
 	case *corev1.PersistentVolumeClaim:
 		if q := o.Spec.Resources.Requests[corev1.ResourceStorage]; q.Sign() <= 0 {
 			v.fault(at, "asks for no storage")
@@ -243,9 +246,34 @@ func (v *validator) service(at string, s *corev1.Service) {
 			v.all(at, validation.IsQualifiedName(*p.AppProtocol))
 		}
 	}
-	if !slices.ContainsFunc(v.pods, func(pod map[string]string) bool { return selects(s.Spec.Selector, pod) }) {
+	selected := 0
+	for _, pod := range v.pods {
+		if !selects(s.Spec.Selector, pod.Labels) {
+			continue
+		}
+		selected++
+		for _, p := range s.Spec.Ports {
+			if !listens(pod.Spec, p) {
+				v.fault(at, "port %d leads to %s, which no container has", p.Port, p.TargetPort.String())
+			}
+		}
+	}
+	if selected == 0 {
 		v.fault(at, "selects no pod: %v", s.Spec.Selector)
 	}
+}
+
+// listens reports whether a container of the pod has the port that a
+// kubeService leads to.
+func listens(pod corev1.PodSpec, port corev1.ServicePort) bool {
+	for _, c := range pod.Containers {
+		for _, p := range c.Ports {
+			if p.Protocol == port.Protocol && (p.ContainerPort == port.TargetPort.IntVal || p.Name != "" && p.Name == port.TargetPort.StrVal) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func selects(selector, labels map[string]string) bool {

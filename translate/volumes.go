@@ -8,7 +8,6 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // podVolumes are the volumes of one pod and the objects behind them that no
@@ -29,6 +28,10 @@ type volumeCopy struct {
 	subPath string
 	target  string // directory of the image; "" when from is set
 	from    string // volume that is copied in place of the image
+
+	// place are the files that are copied from the volume from, or the directory
+	// itself, with owner and mode: what the agent's command place takes.
+	place []string
 }
 
 func newPodVolumes() *podVolumes {
@@ -45,6 +48,11 @@ func (p *podVolumes) add(key, base string, source corev1.VolumeSource) string {
 	p.byKey[key] = name
 	p.volumes = append(p.volumes, corev1.Volume{Name: name, VolumeSource: source})
 	return name
+}
+
+// isClaim reports whether a volume of the pod is a claim.
+func (p *podVolumes) isClaim(name string) bool {
+	return slices.ContainsFunc(p.volumes, func(v corev1.Volume) bool { return v.Name == name && v.PersistentVolumeClaim != nil })
 }
 
 // mountList are the mounts of one container, at most one a path.
@@ -116,15 +124,11 @@ func (t *translator) mount(p *podVolumes, l *mountList, s scope, attribute strin
 	case types.VolumeTypeBind:
 		t.mountBind(p, l, s, attribute, v)
 	case types.VolumeTypeTmpfs:
-		size := int64(0)
+		m := tmpfs{target: v.Target, readOnly: v.ReadOnly}
 		if v.Tmpfs != nil {
-			size = int64(v.Tmpfs.Size)
-			if v.Tmpfs.Mode != 0 && v.Tmpfs.Mode&0o777 != 0o777 {
-				t.report.approximated(attribute+".tmpfs.mode", "a volume in memory is open to every user of the container (0777)", "")
-			}
+			m.size, m.mode = int64(v.Tmpfs.Size), v.Tmpfs.Mode
 		}
-		name := p.add(fmt.Sprintf("%s tmpfs %s %d", s.unit.path, v.Target, size), "tmpfs-"+v.Target, memory(size))
-		l.add(corev1.VolumeMount{Name: name, MountPath: v.Target, ReadOnly: v.ReadOnly})
+		t.mountMemory(p, l, s, attribute+".tmpfs.mode", m)
 	case types.VolumeTypeImage:
 		t.mountImage(p, l, attribute, v)
 	case types.VolumeTypeCluster:
@@ -283,48 +287,6 @@ func (t *translator) mountImage(p *podVolumes, l *mountList, attribute string, v
 	}
 }
 
-// mountTmpfs mounts an entry of tmpfs: "/run:size=64m,mode=1777".
-func (t *translator) mountTmpfs(p *podVolumes, l *mountList, s scope, attribute, text string) {
-	target, options, _ := strings.Cut(text, ":")
-	if !l.free(attribute, target) {
-		return
-	}
-	size, readOnly := int64(0), false
-	for _, o := range strings.Split(options, ",") {
-		key, value, _ := strings.Cut(o, "=")
-		switch key {
-		case "", "rw", "mode", "exec", "dev", "suid":
-			if key == "mode" && value != "1777" && value != "777" && value != "0777" {
-				t.report.approximated(attribute, "a volume in memory is open to every user of the container (0777)", "")
-			}
-		case "ro":
-			readOnly = true
-		case "size":
-			n, err := parseBytes(value)
-			if err != nil || n <= 0 {
-				t.report.dropped(attribute, fmt.Sprintf("%q is no size", value), "")
-				continue
-			}
-			size = n
-		case "uid", "gid":
-			t.report.approximated(attribute, "owned by root and open to every user of the container (0777)", "")
-		default:
-			t.report.approximated(attribute, fmt.Sprintf("a volume in memory without the option %q", o), "")
-		}
-	}
-	name := p.add(s.unit.path+" tmpfs "+text, "tmpfs-"+target, memory(size))
-	l.add(corev1.VolumeMount{Name: name, MountPath: target, ReadOnly: readOnly})
-}
-
-// memory is a volume in memory of at most size bytes, 0 for no limit.
-func memory(size int64) corev1.VolumeSource {
-	e := &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}
-	if size > 0 {
-		e.SizeLimit = resource.NewQuantity(size, resource.BinarySI)
-	}
-	return corev1.VolumeSource{EmptyDir: e}
-}
-
 func claimSource(claim string) corev1.VolumeSource {
 	return corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
 }
@@ -342,15 +304,24 @@ func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
 			{Name: agent, MountPath: agentMount, ReadOnly: true},
 			{Name: c.volume, MountPath: filled, SubPath: c.subPath},
 		}
-		if c.from != "" {
+		command := []string{agentMount + "/agent", "copy-volume"}
+		if c.from != "" || c.place != nil {
 			from = "/.berth-snapshot"
+		}
+		if c.from != "" && c.place == nil {
 			mounts = append(mounts, corev1.VolumeMount{Name: c.from, MountPath: from, SubPath: snapshotDir, ReadOnly: true})
+		}
+		if c.place != nil {
+			command[1] = "place"
+			if c.from != "" {
+				mounts = append(mounts, corev1.VolumeMount{Name: c.from, MountPath: from, ReadOnly: true})
+			}
 		}
 		out = append(out, corev1.Container{
 			Name:            fmt.Sprintf("fill-%d", i+1),
 			Image:           podImage(c.scope),
 			ImagePullPolicy: t.pullPolicy(c.scope),
-			Command:         []string{agentMount + "/agent", "copy-volume", from, filled},
+			Command:         append(append(command, from, filled), c.place...),
 			SecurityContext: &corev1.SecurityContext{RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0))},
 			VolumeMounts:    mounts,
 		})

@@ -41,7 +41,7 @@ func (t *translator) waitAnnotations(u *unit, units []*unit, containers []corev1
 	if len(units) > 1 {
 		var pairs []string
 		for i, m := range units {
-			pairs = append(pairs, containers[i].Name+"="+labelValue(m.name))
+			pairs = append(pairs, containers[i].Name+"="+LabelValue(m.name))
 		}
 		out[annotationDefault], out[annotationServices] = containers[0].Name, strings.Join(pairs, ",")
 	}

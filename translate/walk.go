@@ -203,10 +203,7 @@ func (w *walker) note(node *keyTree, path string, set bool) {
 	if k.silent || !set || w.told(path) {
 		return
 	}
-	v := k.portable
-	if w.t.owned() {
-		v = k.owned
-	}
+	v := k.verdict(w.t.target.Kind)
 	w.t.report.add(path, v.status, v.done, v.do)
 }
 
@@ -279,10 +276,7 @@ func (w *walker) positioned(path string) {
 	if node.key == nil || node.key.silent || w.t.report.covered(at, len(base)) {
 		return
 	}
-	v := node.key.portable
-	if w.t.owned() {
-		v = node.key.owned
-	}
+	v := node.key.verdict(w.t.target.Kind)
 	if !node.key.loaded && !node.key.zero {
 		v = ok("the default")
 	}

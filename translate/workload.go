@@ -40,6 +40,7 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 		containers = append(containers, t.supervised(volumes, m, s, t.mainContainer(m, s, mounts)))
 	}
 	spec := t.podSpec(u, units)
+	t.letWrite(&spec, volumes, units, containers)
 	spec.InitContainers = append(t.copyContainers(volumes), hooks...)
 	spec.Containers = containers
 	spec.Volumes = volumes.volumes

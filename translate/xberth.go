@@ -172,7 +172,7 @@ func (d *hintDecoder) unknown(path string, raw any, t reflect.Type) {
 		for _, key := range sortedKeys(values) {
 			field, ok := fields[key]
 			if !ok {
-				d.fail(path+"."+key, "is not a key of "+extension, suggest(key, sortedKeys(fields)))
+				d.fail(path+"."+key, "is not a key of "+extension, Suggest(key, sortedKeys(fields)))
 				continue
 			}
 			d.unknown(path+"."+key, values[key], field)
@@ -196,52 +196,12 @@ func (d *hintDecoder) choice(path, value string, allowed ...string) {
 			named = append(named, a)
 		}
 	}
-	d.fail(path, fmt.Sprintf("%q is not one of %s", value, strings.Join(named, ", ")), suggest(value, named))
+	d.fail(path, fmt.Sprintf("%q is not one of %s", value, strings.Join(named, ", ")), Suggest(value, named))
 }
 
 func (d *hintDecoder) fail(path, what, cure string) {
 	r := reporter{positions: d.positions}
-	d.errs = append(d.errs, &Error{Position: r.position(path), Path: path, What: what, Cure: cure})
-}
-
-// suggest returns "did you mean ...?" for the nearest of the known words, and
-// else the list of them.
-func suggest(word string, known []string) string {
-	best, bestDistance := "", max(3, len(word)/2+1)
-	for _, k := range known {
-		n := distance(strings.ToLower(word), strings.ToLower(k))
-		if len(word) > 2 && strings.Contains(strings.ToLower(k), strings.ToLower(word)) {
-			n = 1
-		}
-		if n < bestDistance && n < len(word) {
-			best, bestDistance = k, n
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "known are " + strings.Join(known, ", ")
-}
-
-// distance is the number of letters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	d.errs = append(d.errs, &Error{Position: r.position(path), What: path, Err: errors.New(what), Cure: cure})
 }
 
 func plainKind(t reflect.Type) string {

@@ -20,7 +20,7 @@ func TestWrongHintsAreErrorsThatHelp(t *testing.T) {
 		want    []string
 	}{
 		"unknown key":        {service: map[string]any{"hots": "a.example.com"}, want: []string{"compose.yaml:3: services.web.x-berth.hots: is not a key of x-berth", `did you mean "host"?`}},
-		"far off":            {service: map[string]any{"zzzzzzzz": 1}, want: []string{"known are autoscale, externalName"}},
+		"far off":            {service: map[string]any{"zzzzzzzz": 1}, want: []string{"known: autoscale, externalName"}},
 		"nested":             {service: map[string]any{"autoscale": map[string]any{"maxx": 2}}, want: []string{"services.web.x-berth.autoscale.maxx", `did you mean "max"?`}},
 		"in a list":          {service: map[string]any{"patches": []any{map[string]any{"knd": "x"}}}, want: []string{"services.web.x-berth.patches[0].knd", `did you mean "kind"?`}},
 		"no mapping":         {service: "fast", want: []string{`services.web.x-berth: is "fast", must be a mapping`}},

@@ -30,6 +30,7 @@ func main() {
 		"serve":       runServe,
 		"copy-volume": runCopyVolume,
 		"checkpoint":  runCheckpoint,
+		"place":       runPlace,
 	}
 	run, ok := commands[name]
 	if !ok {

@@ -40,7 +40,7 @@ func (r *reader) enableServices(p *types.Project) {
 			continue
 		}
 		if _, enabled := p.Services[name]; !enabled {
-			r.fail(translate.Position{}, fmt.Sprintf("no service %q in the project", name), nil, didYouMean(name, known))
+			r.fail(translate.Position{}, fmt.Sprintf("no service %q in the project", name), nil, translate.Suggest(name, known))
 		}
 	}
 	for name, s := range p.DisabledServices {
@@ -49,20 +49,6 @@ func (r *reader) enableServices(p *types.Project) {
 			delete(p.DisabledServices, name)
 		}
 	}
-}
-
-// didYouMean is the advice for an unknown name.
-func didYouMean(name string, known []string) string {
-	if meant := nearest(name, known); meant != "" {
-		return fmt.Sprintf("did you mean %q?", meant)
-	}
-	switch {
-	case len(known) == 0:
-		return ""
-	case len(known) > 12:
-		known = append(slices.Clone(known[:12]), "...")
-	}
-	return "known: " + strings.Join(known, ", ")
 }
 
 // checkJobs: names are shared with services, and dependencies exist.
@@ -100,7 +86,7 @@ func (r *reader) checkDependency(p *types.Project, from, to string, required boo
 		r.failOn(at, "make it a service, or make this a job", "%q is a job, and a service can only depend on services", to)
 		return
 	}
-	r.failOn(at, didYouMean(to, slices.Sorted(maps.Keys(p.AllServices()))), "there is no service %q", to)
+	r.failOn(at, translate.Suggest(to, slices.Sorted(maps.Keys(p.AllServices()))), "there is no service %q", to)
 }
 
 // dependencyPath finds the attribute that makes from depend on to.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // A serviceCheck checks one active service.
@@ -54,7 +56,7 @@ func (c serviceCheck) source() {
 		other, known := c.project.AllServices()[target]
 		switch {
 		case !known:
-			c.wrong(at, didYouMean(target, c.serviceNames()), "there is no service %q", target)
+			c.wrong(at, translate.Suggest(target, c.serviceNames()), "there is no service %q", target)
 		case other.Build == nil:
 			c.wrong(at, "give that service a build section, or name its image: docker-image://IMAGE", "service %q is not built", target)
 		}
@@ -75,7 +77,7 @@ func (c serviceCheck) serviceNames() []string {
 
 // undefined is the advice for a reference to nothing.
 func undefined(section, name string, known []string) string {
-	if meant := nearest(name, known); meant != "" {
+	if meant := translate.Nearest(name, known); meant != "" {
 		return fmt.Sprintf("did you mean %q?", meant)
 	}
 	return fmt.Sprintf("define it at the top level: %s: {%s: ...}", section, name)

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // The names that docker compose looks for, in its order.
@@ -115,7 +117,7 @@ func (s *selection) fromEnvironment(o Options) error {
 		}
 		f = o.abs(f)
 		if err := regularFile(f); err != nil {
-			return &Error{What: fmt.Sprintf("read compose file %q of COMPOSE_FILE", f), Err: err, Cure: "correct COMPOSE_FILE, or unset it"}
+			return &translate.Error{What: fmt.Sprintf("read compose file %q of COMPOSE_FILE", f), Err: err, Cure: "correct COMPOSE_FILE, or unset it"}
 		}
 		s.files = append(s.files, f)
 	}
@@ -137,7 +139,7 @@ func (s *selection) search(o Options) (Warnings, error) {
 			return append(several(o, found), several(o, overrides)...), nil
 		}
 		if dir == filepath.Dir(dir) {
-			return nil, &Error{
+			return nil, &translate.Error{
 				What: fmt.Sprintf("no compose file in %q or a directory above it", start),
 				Err:  fmt.Errorf("looked for %s", strings.Join(defaultNames, ", ")),
 				Cure: "go to the project's directory, or name the file: berth -f FILE ...",
@@ -212,7 +214,7 @@ func projectName(o Options, s selection, inFile string) (string, error) {
 			continue
 		}
 		if normalName(given.name) != given.name {
-			return "", &Error{
+			return "", &translate.Error{
 				What: fmt.Sprintf("project name %q (%s) is not valid", given.name, given.from),
 				Cure: "use lower-case letters, digits, - and _, and start with a letter or digit",
 			}
@@ -225,7 +227,7 @@ func projectName(o Options, s selection, inFile string) (string, error) {
 	if name := normalName(filepath.Base(s.dir)); name != "" {
 		return name, nil
 	}
-	return "", &Error{
+	return "", &translate.Error{
 		What: fmt.Sprintf("no project name can be made of the directory %q", s.dir),
 		Cure: "give the project one: berth --project-name NAME ..., or `name: NAME` in the compose file",
 	}
@@ -246,7 +248,7 @@ func envFilesDisabled(env map[string]string) (bool, error) {
 	}
 	disabled, err := strconv.ParseBool(text)
 	if err != nil {
-		return false, &Error{What: fmt.Sprintf("COMPOSE_DISABLE_ENV_FILE is %q", text), Cure: "set it to true or false"}
+		return false, &translate.Error{What: fmt.Sprintf("COMPOSE_DISABLE_ENV_FILE is %q", text), Cure: "set it to true or false"}
 	}
 	return disabled, nil
 }

@@ -104,7 +104,7 @@ func readDotEnv(files []string, env map[string]string, display func(string) stri
 	for _, file := range files {
 		content, err := readSmallFile(file, maxEnvFile)
 		if err != nil {
-			return nil, &Error{What: fmt.Sprintf("read env file %q", display(file)), Err: err, Cure: "create it, or name another with --env-file"}
+			return nil, &translate.Error{What: fmt.Sprintf("read env file %q", display(file)), Err: err, Cure: "create it, or name another with --env-file"}
 		}
 		err = parseDotEnv(content, vars, func(key string) (string, bool) {
 			if v, ok := env[key]; ok {
@@ -132,8 +132,8 @@ func parseDotEnv(content []byte, vars map[string]string, lookup func(string) (st
 }
 
 // dotEnvError gives a syntax error of an env file its position.
-func dotEnvError(file string, err error) *Error {
-	e := &Error{Position: translate.Position{File: file}, What: "env file", Err: err}
+func dotEnvError(file string, err error) *translate.Error {
+	e := &translate.Error{Position: translate.Position{File: file}, What: "env file", Err: err}
 	e.Err = errors.New(strings.TrimPrefix(err.Error(), "failed to read : "))
 	if line, rest, ok := strings.Cut(strings.TrimPrefix(e.Err.Error(), "line "), ": "); ok {
 		if n, convErr := strconv.Atoi(line); convErr == nil {

@@ -99,7 +99,7 @@ func (x *extender) base(extends *node, p *attribute, trail []string) *node {
 	}
 	if from.services.field(ref) == nil {
 		cure := "check the name"
-		if meant := nearest(ref, from.services.keys()); meant != "" {
+		if meant := translate.Nearest(ref, from.services.keys()); meant != "" {
 			cure = fmt.Sprintf("did you mean %q?", meant)
 		}
 		x.failAt(extends, p, fmt.Errorf("%s has no service %q", x.opts.display(from.file.path), ref), cure)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // FuzzRead reads anything at all: it must not panic or hang, and errors are
@@ -23,7 +25,7 @@ func FuzzRead(f *testing.F) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		input, _, err := Read(ctx, Options{Dir: dir, Files: []string{stdin}, Stdin: bytes.NewReader(content), Env: []string{"A=1", "TAG=x"}})
-		var one *Error
+		var one *translate.Error
 		switch {
 		case ctx.Err() != nil:
 			t.Fatal("it takes too long")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-dev/berth/infra/testneed"
 )
 
 // readText reads a project of one file.
@@ -119,7 +121,7 @@ func TestAHugeFileCostsNoMoreThanItsLimit(t *testing.T) {
 }
 
 func TestReadStopsWhenCancelled(t *testing.T) {
-	dir := shaped(t, "flat", 100)
+	dir := testneed.LargeProject(t, "flat", 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := Read(ctx, Options{Dir: dir}); !errors.Is(err, context.Canceled) {
@@ -128,8 +130,8 @@ func TestReadStopsWhenCancelled(t *testing.T) {
 }
 
 func TestDiamondsAndChainsAreLinear(t *testing.T) {
-	for _, shape := range shapes {
-		dir := shaped(t, shape, 2000)
+	for _, shape := range testneed.Shapes() {
+		dir := testneed.LargeProject(t, shape, 2000)
 		start := time.Now()
 		if _, _, err := Read(t.Context(), Options{Dir: dir}); err != nil {
 			t.Fatal(err)

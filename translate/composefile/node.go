@@ -56,6 +56,22 @@ func (n *node) field(key string) *node {
 	return n.fields[key]
 }
 
+// entries returns the fields of a mapping, nil for everything else.
+func (n *node) entries() map[string]*node {
+	if n == nil {
+		return nil
+	}
+	return n.fields
+}
+
+// list returns the items of a list, nil for everything else.
+func (n *node) list() []*node {
+	if n == nil {
+		return nil
+	}
+	return n.items
+}
+
 // text returns the value of a string, "" for everything else.
 func (n *node) text() string {
 	if n == nil {

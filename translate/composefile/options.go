@@ -19,14 +19,13 @@ type Options struct {
 	Stdin            io.Reader // for the file "-"
 	Services         []string  // services the user named: enabled whatever their profiles say, unknown ones are errors
 	NamesOnly        bool      // env, label, config and secret files are not read and need not exist: enough to name services
-	Without          string    // path of an attribute that is to count as not set: what becomes of the rest?
+	Without          string    // path of an attribute that is to count as not set, with what refers to it: what becomes of the rest?
 }
 
 // Source says where a project came from.
 type Source struct {
 	Dir          string   // the project directory, absolute
 	ComposeFiles []string // the compose files that were given or found, absolute, in order; "-" is stdin
-	Files        []string // every file that was read or looked for, absolute and sorted: a change to one may change the project
 	Profiles     []string // active profiles
 	Warnings     Warnings // what docker compose would warn of, in the order of the files
 }

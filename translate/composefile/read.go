@@ -11,8 +11,9 @@ import (
 	"github.com/berth-dev/berth/translate"
 )
 
-// Read finds, loads and checks a compose project. Errors are of type *Error or
-// Errors: as many as could be found at once, each with file and line.
+// Read finds, loads and checks a compose project. Errors are of type
+// *translate.Error or translate.Errors: as many as could be found at once, each
+// with file and line.
 func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 	sel, warnings, err := discover(o)
 	if err != nil {
@@ -63,10 +64,10 @@ func (r *reader) project(sel selection) (*types.Project, error) {
 		return nil, err
 	}
 	if len(model.fields) == 0 {
-		return nil, &Error{Position: translate.Position{File: r.opts.display(sel.files[0])}, What: "the compose file is empty", Cure: "start with a line `services:`"}
+		return nil, &translate.Error{Position: translate.Position{File: r.opts.display(sel.files[0])}, What: "the compose file is empty", Cure: "start with a line `services:`"}
 	}
-	if r.opts.Without != "" && !drop(model, r.opts.Without, composeRules()) {
-		return nil, &Error{What: fmt.Sprintf("the project does not set %q", r.opts.Without), Cure: "berth config shows what it sets"}
+	if r.opts.Without != "" && !leaveOut(model, r.opts.Without) {
+		return nil, &translate.Error{What: fmt.Sprintf("the project does not set %q", r.opts.Without), Cure: "berth config shows what it sets"}
 	}
 	r.validate(model, true)
 	r.checkAttributes(model, composeRules(), nil)

@@ -18,7 +18,7 @@ type reader struct {
 	ctx      context.Context
 	opts     Options
 	home     string
-	errs     Errors
+	errs     translate.Errors
 	warnings Warnings
 	files    map[string]bool  // looked at, absolute
 	parsed   int              // compose files
@@ -31,7 +31,7 @@ type reader struct {
 
 // fail reports an error; reading goes on.
 func (r *reader) fail(pos translate.Position, what string, err error, cure string) {
-	r.errs = append(r.errs, &Error{Position: pos, What: what, Err: err, Cure: cure})
+	r.errs = append(r.errs, &translate.Error{Position: pos, What: what, Err: err, Cure: cure})
 }
 
 // failAt reports an error about a node, which further checks then pass over.
@@ -40,7 +40,7 @@ func (r *reader) failAt(n *node, p *attribute, err error, cure string) {
 	r.fail(n.pos, p.String(), err, cure)
 }
 
-func (r *reader) failures(errs Errors) { r.errs = append(r.errs, errs...) }
+func (r *reader) failures(errs translate.Errors) { r.errs = append(r.errs, errs...) }
 
 // warn notes what the user should know.
 func (r *reader) warn(pos translate.Position, text string) {
@@ -62,12 +62,12 @@ func (r *reader) err() error {
 	if len(r.errs) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.errs, func(a, b *Error) int {
+	slices.SortStableFunc(r.errs, func(a, b *translate.Error) int {
 		return cmp.Or(strings.Compare(a.Position.File, b.Position.File), cmp.Compare(a.Position.Line, b.Position.Line), strings.Compare(a.What, b.What))
 	})
-	errs := slices.CompactFunc(r.errs, func(a, b *Error) bool { return a.Error() == b.Error() })
+	errs := slices.CompactFunc(r.errs, func(a, b *translate.Error) bool { return a.Error() == b.Error() })
 	if more := len(errs) - maxErrors; more > 0 {
-		errs = append(errs[:maxErrors:maxErrors], &Error{What: fmt.Sprintf("%d more errors", more)})
+		errs = append(errs[:maxErrors:maxErrors], &translate.Error{What: fmt.Sprintf("%d more errors", more)})
 	}
 	return errs
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // resolveFiles puts the variables of env files and the labels of label files
@@ -94,7 +96,7 @@ func (r *reader) mappingFile(where, path, format string, vars types.Mapping, loo
 	if err != nil {
 		e := dotEnvError(r.opts.display(path), err)
 		e.What = where
-		r.failures(Errors{e})
+		r.failures(translate.Errors{e})
 	}
 }
 

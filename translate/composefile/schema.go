@@ -12,6 +12,8 @@ import (
 	"time"
 
 	composeschema "github.com/compose-spec/compose-go/v2/schema"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // A schema is the part of JSON Schema that the compose specification uses.
@@ -150,14 +152,14 @@ type validation struct {
 }
 
 // check returns what is wrong with n.
-func (v validation) check(n *node, s *schema, p *attribute) Errors {
+func (v validation) check(n *node, s *schema, p *attribute) translate.Errors {
 	if n.broken {
 		return nil
 	}
 	if len(s.Type) > 0 && !slices.ContainsFunc(s.Type, n.is) {
 		return v.wrong(n, p, fmt.Errorf("it must be %s, not %s", typeNames(s.Type), n.describe()), "")
 	}
-	var errs Errors
+	var errs translate.Errors
 	for _, part := range s.AllOf {
 		errs = append(errs, v.check(n, part, p)...)
 	}
@@ -180,8 +182,8 @@ func (v validation) check(n *node, s *schema, p *attribute) Errors {
 
 // any checks n against alternatives: one must fit. When none does, the errors
 // are those of the alternative that n comes closest to.
-func (v validation) any(n *node, alternatives []*schema, p *attribute) Errors {
-	var best Errors
+func (v validation) any(n *node, alternatives []*schema, p *attribute) translate.Errors {
+	var best translate.Errors
 	var fits []*schema
 	for _, s := range alternatives {
 		if !s.accepts(n) {
@@ -221,8 +223,8 @@ func (s *schema) accepts(n *node) bool {
 	return len(types) == 0 || slices.ContainsFunc(types, n.is)
 }
 
-func (v validation) mapping(n *node, s *schema, p *attribute) Errors {
-	var errs Errors
+func (v validation) mapping(n *node, s *schema, p *attribute) translate.Errors {
+	var errs translate.Errors
 	for _, key := range n.keys() {
 		value, at := n.fields[key], p.field(key)
 		below, found := s.Properties[key]
@@ -259,15 +261,15 @@ func (s *schema) knows(key string) bool {
 }
 
 // unknownKey says that a key is not one of s, and what the user may have meant.
-func unknownKey(n *node, key string, s *schema, p *attribute) *Error {
-	e := &Error{Position: n.pos, What: p.String()}
+func unknownKey(n *node, key string, s *schema, p *attribute) *translate.Error {
+	e := &translate.Error{Position: n.pos, What: p.String()}
 	if len(s.known) == 0 {
 		e.Err, e.Cure = fmt.Errorf("%q is not a valid name", key), "use letters, digits and the characters . _ -"
 		return e
 	}
 	e.Err = fmt.Errorf("compose has no attribute %q here", key)
 	known := slices.Sorted(maps.Keys(s.known))
-	if meant := nearest(key, known); meant != "" {
+	if meant := translate.Nearest(key, known); meant != "" {
 		e.Cure = fmt.Sprintf("did you mean %q?", meant)
 	} else if len(known) <= 12 {
 		e.Cure = "known: " + strings.Join(known, ", ")
@@ -277,8 +279,8 @@ func unknownKey(n *node, key string, s *schema, p *attribute) *Error {
 	return e
 }
 
-func (v validation) list(n *node, s *schema, p *attribute) Errors {
-	var errs Errors
+func (v validation) list(n *node, s *schema, p *attribute) translate.Errors {
+	var errs translate.Errors
 	seen := map[string]int{}
 	for i, item := range n.items {
 		if s.Items != nil {
@@ -296,7 +298,7 @@ func (v validation) list(n *node, s *schema, p *attribute) Errors {
 	return errs
 }
 
-func (v validation) scalar(n *node, s *schema, p *attribute) Errors {
+func (v validation) scalar(n *node, s *schema, p *attribute) translate.Errors {
 	if text, ok := n.value.(string); ok {
 		switch {
 		case s.pattern != nil && !s.pattern.MatchString(text):
@@ -322,18 +324,18 @@ func choices(text string, enum []any) string {
 	for _, e := range enum {
 		known = append(known, fmt.Sprint(e))
 	}
-	if meant := nearest(text, known); meant != "" {
+	if meant := translate.Nearest(text, known); meant != "" {
 		return fmt.Sprintf("did you mean %q?", meant)
 	}
 	return "use one of " + strings.Join(known, ", ")
 }
 
-func (v validation) wrong(n *node, p *attribute, err error, cure string) Errors {
+func (v validation) wrong(n *node, p *attribute, err error, cure string) translate.Errors {
 	what := p.String()
 	if what == "" {
 		what = "compose file"
 	}
-	return Errors{{Position: n.pos, What: what, Err: err, Cure: cure}}
+	return translate.Errors{{Position: n.pos, What: what, Err: err, Cure: cure}}
 }
 
 // number is the value of a number.

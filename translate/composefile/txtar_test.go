@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/berth-dev/berth/translate"
 )
 
 // A project of testdata is a txtar archive. Its comment says how to read it,
@@ -140,12 +142,12 @@ func TestErrors(t *testing.T) {
 // describeErrors lists errors and their cures.
 func describeErrors(t *testing.T, err error) string {
 	t.Helper()
-	var list Errors
-	var one *Error
+	var list translate.Errors
+	var one *translate.Error
 	switch {
 	case errors.As(err, &list):
 	case errors.As(err, &one):
-		list = Errors{one}
+		list = translate.Errors{one}
 	default:
 		t.Fatalf("a %T: %v", err, err)
 	}

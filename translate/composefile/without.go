@@ -57,3 +57,52 @@ func dropItem(n *node, path string, rule *rule) bool {
 	}
 	return drop(n.items[i], strings.TrimPrefix(rest, "."), rule.child("*"))
 }
+
+// StandInImage is the image of a service whose own is left out.
+const StandInImage = "berth.invalid/left-out"
+
+// leaveOut takes the attribute at a path out of a model and reports whether it
+// was there. What is left is a project still: what refers to a volume, network,
+// config, secret or model that is gone goes with it, and a service without
+// image and build section gets a stand-in.
+func leaveOut(model *node, path string) bool {
+	section, name, _ := strings.Cut(path, ".")
+	_, whole := model.field(section).entries()[name]
+	if !drop(model, path, composeRules()) {
+		return false
+	}
+	for _, workloads := range []string{"services", "jobs"} {
+		for _, w := range model.field(workloads).entries() {
+			if whole {
+				dropReferences(w, section, name)
+				for _, hook := range w.field("pre_start").list() {
+					dropReferences(hook, section, name)
+				}
+				dropReferences(w.field("build"), section, name)
+			}
+			if w.kind == mapKind && w.field("image") == nil && w.field("build") == nil && w.field("provider") == nil {
+				w.fields["image"] = textNode(StandInImage, w.pos)
+			}
+		}
+	}
+	return true
+}
+
+// dropReferences removes from a container what names a resource.
+func dropReferences(container *node, section, name string) {
+	list := container.field(section)
+	switch {
+	case list == nil:
+		return
+	case list.kind == mapKind: // networks, models
+		delete(list.fields, name)
+	case list.kind == listKind:
+		list.items = slices.DeleteFunc(list.items, func(item *node) bool {
+			kind := item.field("type").text()
+			return item.field("source").text() == name && (kind == "" || kind == "volume")
+		})
+	}
+	if len(list.fields)+len(list.items) == 0 {
+		delete(container.fields, section)
+	}
+}

@@ -47,7 +47,7 @@ func (r *reader) parseFile(file string, content []byte) []document {
 			return docs
 		}
 		if err != nil {
-			r.failures(Errors{yamlError(file, content, err)})
+			r.failures(translate.Errors{yamlError(file, content, err)})
 			return nil
 		}
 		b := builder{reader: r, file: file, active: map[*yaml.Node]bool{}}
@@ -96,9 +96,9 @@ var (
 
 // yamlError takes line and text out of an error of the YAML library, which
 // counts lines from 1 in its scanner and from 0 in its parser.
-func yamlError(file string, content []byte, err error) *Error {
+func yamlError(file string, content []byte, err error) *translate.Error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	e := &Error{Position: translate.Position{File: file}, What: "not valid YAML", Cure: "check the indentation and the quotes around this line"}
+	e := &translate.Error{Position: translate.Position{File: file}, What: "not valid YAML", Cure: "check the indentation and the quotes around this line"}
 	if m := offsetOfError.FindStringSubmatch(text); m != nil {
 		offset, _ := strconv.Atoi(m[1])
 		e.Position.Line = 1 + bytes.Count(content[:min(offset, len(content))], []byte("\n"))

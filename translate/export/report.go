@@ -44,7 +44,7 @@ func JSON(w io.Writer, entries []translate.Entry) error {
 func Table(w io.Writer, entries []translate.Entry, color bool) error {
 	var b strings.Builder
 	for _, g := range groups(entries) {
-		b.WriteString(paint(g.name, bold, color) + "\n")
+		b.WriteString(paint(g.name(), bold, color) + "\n")
 		status, attribute, place := 0, 0, 0
 		for _, e := range g.entries {
 			status = max(status, len(e.Status))
@@ -65,7 +65,7 @@ func Table(w io.Writer, entries []translate.Entry, color bool) error {
 func Summary(entries []translate.Entry) string {
 	counts := Counts(entries)
 	if len(entries) > 0 && counts[translate.Exact] == len(entries) {
-		return fmt.Sprintf("%d attributes, all kept exactly", len(entries))
+		return plural(len(entries)) + ", all kept exactly"
 	}
 	parts := []string{}
 	for _, s := range slices.Backward(worstFirst) {
@@ -74,32 +74,50 @@ func Summary(entries []translate.Entry) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "0 attributes"
+		return plural(0)
 	}
-	return fmt.Sprintf("%d attributes: %s", len(entries), strings.Join(parts, ", "))
+	return plural(len(entries)) + ": " + strings.Join(parts, ", ")
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return "1 attribute"
+	}
+	return fmt.Sprintf("%d attributes", n)
 }
 
 // A group is the entries of one service, or of one other part of the project.
 type group struct {
-	name    string
-	prefix  string
+	part    string
 	entries []translate.Entry
+}
+
+// name is what the group is called: services by their name, everything else by
+// what it is too.
+func (g *group) name() string {
+	section, name, _ := strings.Cut(g.part, ".")
+	switch section {
+	case "":
+		return "project"
+	case "services":
+		return name
+	}
+	return strings.TrimSuffix(section, "s") + " " + name
 }
 
 // groups sorts what was not kept exactly: the group with the worst entry
 // first, the worst entry of a group first.
 func groups(entries []translate.Entry) []*group {
-	byName := map[string]*group{}
+	byPart := map[string]*group{}
 	var all []*group
 	for _, e := range entries {
 		if e.Status == translate.Exact {
 			continue
 		}
-		name, prefix := owner(e.Path)
-		g := byName[name]
+		g := byPart[e.Part]
 		if g == nil {
-			g = &group{name: name, prefix: prefix}
-			byName[name] = g
+			g = &group{part: e.Part}
+			byPart[e.Part] = g
 			all = append(all, g)
 		}
 		g.entries = append(g.entries, e)
@@ -110,44 +128,20 @@ func groups(entries []translate.Entry) []*group {
 		})
 	}
 	slices.SortFunc(all, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(rank(a.entries[0]), rank(b.entries[0])), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(rank(a.entries[0]), rank(b.entries[0])), cmp.Compare(a.name(), b.name()))
 	})
 	return all
 }
 
 func rank(e translate.Entry) int { return slices.Index(worstFirst, e.Status) }
 
-// owner is the group that an attribute path belongs to, and the part of the
-// path that the group's name stands for.
-func owner(path string) (name, prefix string) {
-	section, rest, _ := strings.Cut(path, ".")
-	item, _, _ := strings.Cut(rest, ".")
-	item, _, _ = strings.Cut(item, "[")
-	switch {
-	case item == "":
-		return "project", ""
-	case section == "services":
-		return item, section + "." + item
-	default:
-		return strings.TrimSuffix(section, "s") + " " + item, section + "." + item
-	}
-}
-
 // attribute is an entry's path within its group.
 func (g *group) attribute(e translate.Entry) string {
-	rest := strings.TrimPrefix(strings.TrimPrefix(e.Path, g.prefix), ".")
+	rest := strings.TrimPrefix(strings.TrimPrefix(e.Path, g.part), ".")
 	return cmp.Or(rest, "(all)")
 }
 
-func where(p translate.Position) string {
-	switch {
-	case p.File == "":
-		return "-"
-	case p.Line == 0:
-		return p.File
-	}
-	return fmt.Sprintf("%s:%d", p.File, p.Line)
-}
+func where(p translate.Position) string { return cmp.Or(p.String(), "-") }
 
 // outcome is what was done, and what the user can do, on one line.
 func outcome(e translate.Entry) string {

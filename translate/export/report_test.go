@@ -8,11 +8,11 @@ import (
 )
 
 var sample = []translate.Entry{
-	{Path: "services.db.image", Status: translate.Exact, Done: "image of the container"},
-	{Path: "services.db.volumes[0]", Position: translate.Position{File: "compose.yaml", Line: 20}, Status: translate.Approximated, Done: "a claim"},
-	{Path: "services.web.ports[0]", Position: translate.Position{File: "compose.yaml", Line: 5}, Status: translate.Approximated, Done: "a NodePort", Do: "use the ingress"},
-	{Path: "services.web.ulimits", Position: translate.Position{File: "compose.override.yaml", Line: 12}, Status: translate.Dropped, Done: "Kubernetes has\nno ulimits"},
-	{Path: "volumes.data.driver", Status: translate.NeedsCluster, Done: "nothing"},
+	{Part: "services.db", Path: "services.db.image", Status: translate.Exact, Done: "image of the container"},
+	{Part: "services.db", Path: "services.db.volumes[0]", Position: translate.Position{File: "compose.yaml", Line: 20}, Status: translate.Approximated, Done: "a claim"},
+	{Part: "services.web", Path: "services.web.ports[0]", Position: translate.Position{File: "compose.yaml", Line: 5}, Status: translate.Approximated, Done: "a NodePort", Do: "use the ingress"},
+	{Part: "services.web", Path: "services.web.ulimits", Position: translate.Position{File: "compose.override.yaml", Line: 12}, Status: translate.Dropped, Done: "Kubernetes has\nno ulimits"},
+	{Part: "volumes.data", Path: "volumes.data.driver", Status: translate.NeedsCluster, Done: "nothing"},
 	{Path: "x-berth", Status: translate.Dropped, Done: "ignored"},
 }
 
@@ -55,7 +55,7 @@ func TestColorsAddNothingButColors(t *testing.T) {
 }
 
 func TestSummaryOfNothingLost(t *testing.T) {
-	for want, entries := range map[string][]translate.Entry{"1 attributes, all kept exactly": sample[:1], "0 attributes": nil} {
+	for want, entries := range map[string][]translate.Entry{"1 attribute, all kept exactly": sample[:1], "0 attributes": nil} {
 		if got := Summary(entries); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -74,6 +74,7 @@ func TestJSONHasCountsAndEntries(t *testing.T) {
   "entries": [
     {
       "path": "services.web.ulimits",
+      "part": "services.web",
       "position": {
         "file": "compose.override.yaml",
         "line": 12

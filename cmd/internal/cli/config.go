@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate/composefile"
 )
 
 type configOptions struct {
@@ -93,18 +94,7 @@ func (app *App) config(ctx context.Context, services []string, opts configOption
 	case opts.hash != "":
 		return hashes(p, opts.hash)
 	}
-	text, err := canonical(p, opts.format)
-	// A dollar sign of a value must not start a variable when the output is read
-	// as a compose file again.
-	return bytes.ReplaceAll(text, []byte("$"), []byte("$$")), err
-}
-
-func canonical(p *types.Project, format string) ([]byte, error) {
-	if format == "json" {
-		text, err := p.MarshalJSON()
-		return append(text, '\n'), err
-	}
-	return p.MarshalYAML()
+	return composefile.Marshal(p, opts.format)
 }
 
 // lines joins names, one a line.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,8 +40,8 @@ manifests that it is responsible for.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if opts.target != string(translate.Portable) && opts.target != string(translate.Owned) {
-				return problem.New(fmt.Sprintf("unknown --target %q", opts.target), nil, "use portable or owned")
+			if err := checkTarget(opts.target); err != nil {
+				return err
 			}
 			what := ""
 			if len(args) > 0 {
@@ -60,36 +61,41 @@ manifests that it is responsible for.`,
 type explanation struct {
 	Path    string            `json:"path,omitempty"`
 	Entries []translate.Entry `json:"entries"`
+	Outlook *translate.Entry  `json:"outlook,omitempty"` // of an attribute that is not set: what it would become
+	Of      string            `json:"of,omitempty"`      // what the YAML belongs to when the attribute cannot be told from it
 	YAML    string            `json:"yaml,omitempty"`
 }
 
 func (app *App) explain(ctx context.Context, what string, opts explainOptions) error {
-	input, _, err := app.project(ctx, nil)
+	input, result, err := app.translation(ctx, opts.target, opts.inspect)
 	if err != nil {
 		return err
 	}
-	if opts.inspect {
-		if err := app.inspectImages(ctx, &input); err != nil {
-			return err
-		}
-	}
-	result, err := translate.Translate(input, exportTarget(opts.target, input))
-	if err != nil {
-		return err
-	}
-	app.settle()
 	if what == "" {
 		if opts.format == "json" {
 			return printJSON(app.Out, explanation{Entries: result.Report})
 		}
 		return export.Table(app.Out, result.Report, app.color())
 	}
-	path, err := attributePath(what, input)
+	subject, err := subjectOf(what, input)
 	if err != nil {
 		return err
 	}
-	e := explanation{Path: path, Entries: below(result.Report, path)}
-	if e.YAML, err = app.fragment(ctx, path, input, result, opts); err != nil {
+	e := explanation{Path: subject.path(), Entries: below(result.Report, subject.path())}
+	switch {
+	case subject.attribute == "" && subject.section == "services":
+		e.YAML, err = objectsOf(subject.name, result)
+	case len(e.Entries) == 0:
+		e.Entries = []translate.Entry{}
+		var outlook translate.Entry
+		outlook, err = translate.Outlook(subject.section, subject.attribute, translate.TargetKind(opts.target))
+		if outlook.Status != "" {
+			e.Outlook = &outlook
+		}
+	default:
+		e.Of, e.YAML, err = app.fragment(ctx, subject, input, result, opts)
+	}
+	if err != nil {
 		return err
 	}
 	if opts.format == "json" {
@@ -98,24 +104,69 @@ func (app *App) explain(ctx context.Context, what string, opts explainOptions) e
 	return printExplanation(app.Out, e)
 }
 
-// attributePath makes a full path of what the user wrote: services may be left
-// out of it.
-func attributePath(what string, input translate.Input) (string, error) {
+// A subject is what is to be explained: services, my.db, healthcheck.test.
+type subject struct{ section, name, attribute string }
+
+// path is the attribute path of a subject.
+func (s subject) path() string {
+	parts := []string{s.section, s.name}
+	if s.name == "" {
+		parts = parts[:1]
+	}
+	path := strings.Join(parts, ".")
+	if s.attribute != "" && s.attribute[0] != '[' {
+		path += "."
+	}
+	return path + s.attribute
+}
+
+// parent is what a subject is part of, nothing above an entry of a section.
+func (s subject) parent() (subject, bool) {
+	if s.attribute == "" {
+		return s, false
+	}
+	s.attribute = s.attribute[:max(0, strings.LastIndexAny(s.attribute, ".["))]
+	return s, s.attribute != "" || s.section != "services"
+}
+
+// subjectOf finds what the user means: the word "services" may be left out.
+func subjectOf(what string, input translate.Input) (subject, error) {
 	names := append(input.Project.ServiceNames(), input.LeftOut...)
-	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) }) // web.api before web
-	for _, name := range names {
-		if what == name || strings.HasPrefix(what, name+".") {
-			if slices.Contains(input.LeftOut, name) {
-				return "", problem.New(fmt.Sprintf("no active profile selects the service %q", name), nil, "berth --profile PROFILE explain "+what)
-			}
-			return "services." + what, nil
+	if s, ok := cutName("services", what, names); ok {
+		if slices.Contains(input.LeftOut, s.name) {
+			return s, problem.New(fmt.Sprintf("no active profile selects the service %q", s.name), nil, "berth --profile PROFILE explain "+what)
 		}
+		return s, nil
+	}
+	section, rest, _ := strings.Cut(what, ".")
+	p := input.Project
+	known := map[string][]string{
+		"services": names, "jobs": slices.Collect(maps.Keys(p.Jobs)), "volumes": p.VolumeNames(), "networks": p.NetworkNames(),
+		"secrets": p.SecretNames(), "configs": p.ConfigNames(), "models": p.ModelNames(),
+	}
+	if s, ok := cutName(section, rest, known[section]); ok {
+		return s, nil
 	}
 	if _, set := input.Positions[what]; set {
-		return what, nil
+		return subject{section: what}, nil
 	}
-	name, _, _ := strings.Cut(what, ".")
-	return "", problem.New(fmt.Sprintf("no service %q in the project", name), nil, suggestion(name, names))
+	if list, ok := known[section]; ok && rest != "" {
+		name, _, _ := strings.Cut(rest, ".")
+		return subject{}, problem.New(fmt.Sprintf("no %s %q in the project", strings.TrimSuffix(section, "s"), name), nil, suggestion(name, list))
+	}
+	return subject{}, problem.New(fmt.Sprintf("no service %q in the project", section), nil, suggestion(section, names))
+}
+
+// cutName takes the longest of the names off the front of a text.
+func cutName(section, text string, names []string) (subject, bool) {
+	best := subject{section: section}
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(text, name)
+		if ok && len(name) > len(best.name) && (rest == "" || rest[0] == '.') {
+			best.name, best.attribute = name, strings.TrimPrefix(rest, ".")
+		}
+	}
+	return best, best.name != ""
 }
 
 // below keeps the entries of a path, of what is below it, and, when there are
@@ -139,47 +190,75 @@ func below(report []translate.Entry, path string) []translate.Entry {
 }
 
 // fragment is the part of the manifests that an attribute is responsible for:
-// what is not there when the project is translated without it.
-func (app *App) fragment(ctx context.Context, path string, input translate.Input, result translate.Result, opts explainOptions) (string, error) {
-	if name, ok := strings.CutPrefix(path, "services."); ok {
-		if _, whole := input.Project.Services[name]; whole {
-			return objectsOf(name, result)
+// what is not there when the project is translated without it. An attribute
+// that the project cannot be without is explained with what it is part of,
+// which is returned too.
+func (app *App) fragment(ctx context.Context, s subject, input translate.Input, result translate.Result, opts explainOptions) (of, yaml string, err error) {
+	asked := s.path()
+	for more := true; more; s, more = s.parent() {
+		options := app.composeOptions(nil)
+		options.Without = s.path()
+		rest, _, err := composefile.Read(ctx, options)
+		var refused *translate.Error
+		if errors.As(err, &refused) {
+			continue
 		}
+		if err != nil {
+			return "", "", err
+		}
+		rest.Images = withStandIn(input, result, s)
+		other, err := translate.Translate(rest, exportTarget(opts.target, input))
+		if err != nil {
+			return "", "", err
+		}
+		if s.path() != asked {
+			of = s.path()
+		}
+		text, err := export.Fragment(result.Objects(), other.Objects())
+		return of, string(text), err
 	}
-	options := app.composeOptions(nil)
-	options.Without = path
-	rest, _, err := composefile.Read(ctx, options)
-	var refused composefile.Errors
-	var one *composefile.Error
-	if errors.As(err, &refused) || errors.As(err, &one) {
-		return "", nil // the project cannot be without it, or it sits in a file that is read whole
-	}
-	if err != nil {
-		return "", err
-	}
-	rest.Images = input.Images
-	other, err := translate.Translate(rest, exportTarget(opts.target, input))
-	if err != nil {
-		return "", err
-	}
-	text, err := export.Fragment(result.Objects(), other.Objects())
-	return string(text), err
+	return "", "", nil
 }
 
-// objectsOf is everything that belongs to one service.
+// withStandIn gives the image that stands in for a service's own what is known
+// of that, so that only the image itself makes a difference.
+func withStandIn(input translate.Input, result translate.Result, s subject) map[string]translate.ImageFacts {
+	images := maps.Clone(input.Images)
+	for _, service := range result.Services {
+		if facts, ok := images[service.Image]; ok && service.Name == s.name && s.section == "services" {
+			facts.Ref = ""
+			images[composefile.StandInImage] = facts
+		}
+	}
+	return images
+}
+
+// objectsOf is everything that belongs to one service, and the workload whose
+// pod it runs in.
 func objectsOf(service string, result translate.Result) (string, error) {
-	label := service // as labels spell it
+	workload := ""
 	for _, s := range result.Services {
-		for _, o := range s.Objects {
-			if value := o.GetLabels()[model.LabelService]; s.Name == service && value != "" {
-				label = value
-			}
+		if s.Name == service {
+			workload = s.Workload
 		}
 	}
 	var objects []translate.Object
-	for _, o := range result.Objects() {
-		if o.GetLabels()[model.LabelService] == label {
-			objects = append(objects, o)
+	add := func(list []translate.Object, wanted func(translate.Object) bool) {
+		for _, o := range list {
+			if wanted(o) {
+				objects = append(objects, o)
+			}
+		}
+	}
+	add(result.Shared, func(o translate.Object) bool {
+		return o.GetLabels()[model.LabelService] == translate.LabelValue(service)
+	})
+	for _, s := range result.Services {
+		switch {
+		case s.Name == service:
+			add(s.Objects, func(translate.Object) bool { return true })
+		case s.Workload == workload && s.Kind != "":
+			add(s.Objects, func(o translate.Object) bool { return o.GetObjectKind().GroupVersionKind().Kind == s.Kind })
 		}
 	}
 	var b strings.Builder
@@ -199,19 +278,34 @@ func printExplanation(w io.Writer, e explanation) error {
 	if len(e.Entries) == 0 {
 		fmt.Fprintf(&b, "The project does not set %s.\n", e.Path)
 	}
-	for _, entry := range e.Entries {
-		fmt.Fprintf(&b, "%s", entry.Path)
-		if entry.Position.File != "" {
-			fmt.Fprintf(&b, "  (%s:%d)", entry.Position.File, entry.Position.Line)
-		}
-		fmt.Fprintf(&b, "\n  %s: %s\n", entry.Status, entry.Done)
-		if entry.Do != "" {
-			fmt.Fprintf(&b, "  what you can do: %s\n", entry.Do)
-		}
+	if e.Outlook != nil {
+		b.WriteString("If it did:\n")
+		printOutcome(&b, *e.Outlook)
 	}
-	if e.YAML != "" {
+	for _, entry := range e.Entries {
+		b.WriteString(entry.Path)
+		if place := entry.Position.String(); place != "" {
+			fmt.Fprintf(&b, "  (%s)", place)
+		}
+		b.WriteByte('\n')
+		printOutcome(&b, entry)
+	}
+	switch {
+	case e.YAML != "" && e.Of != "":
+		fmt.Fprintf(&b, "\n# what all of %s becomes\n%s", e.Of, e.YAML)
+	case e.YAML != "":
 		b.WriteString("\n" + e.YAML)
+	case len(e.Entries) > 0:
+		b.WriteString("\nNothing in the manifests comes from it alone.\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printOutcome writes what became of an attribute and what can be done about it.
+func printOutcome(b *strings.Builder, e translate.Entry) {
+	fmt.Fprintf(b, "  %s: %s\n", e.Status, e.Done)
+	if e.Do != "" {
+		fmt.Fprintf(b, "  what you can do: %s\n", e.Do)
+	}
 }

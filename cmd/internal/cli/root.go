@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate"
 )
 
 // Exit codes.
@@ -143,35 +143,4 @@ func verbs(app *App) map[string][]*cobra.Command {
 }
 
 // suggestion ends an error about an unknown name with the nearest known one.
-func suggestion(name string, known []string) string {
-	best, bestDistance := "", 3
-	for _, k := range known {
-		if d := distance(name, k); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "known: " + strings.Join(known, ", ")
-}
-
-// distance is the Levenshtein distance of two short names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
-}
+func suggestion(name string, known []string) string { return translate.Suggest(name, known) }

@@ -82,32 +82,20 @@ func (o translateOptions) check() error {
 	switch {
 	case !slices.Contains(translateForms, o.format):
 		return problem.New(fmt.Sprintf("unknown --format %q", o.format), nil, suggestion(o.format, translateForms))
-	case o.target != string(translate.Portable) && o.target != string(translate.Owned):
-		return problem.New(fmt.Sprintf("unknown --target %q", o.target), nil, "use portable or owned")
 	case o.format != "yaml" && o.output == "-" && o.report != "-":
 		return problem.New(fmt.Sprintf("--format %s makes several files", o.format), nil, "name a folder: -o FOLDER")
 	}
 	if _, known := strictness[o.strict]; !known {
 		return problem.New(fmt.Sprintf("unknown --strict %q", o.strict), nil, "use --strict, --strict=needs-cluster or --strict=approximated")
 	}
-	return nil
+	return checkTarget(o.target)
 }
 
 func (app *App) translate(ctx context.Context, opts translateOptions) error {
-	input, _, err := app.project(ctx, nil)
+	input, result, err := app.translation(ctx, opts.target, opts.inspect)
 	if err != nil {
 		return err
 	}
-	if opts.inspect {
-		if err := app.inspectImages(ctx, &input); err != nil {
-			return err
-		}
-	}
-	result, err := translate.Translate(input, exportTarget(opts.target, input))
-	if err != nil {
-		return err
-	}
-	app.settle()
 	if err := app.writeReport(opts.report, result.Report); err != nil {
 		return err
 	}
@@ -118,6 +106,29 @@ func (app *App) translate(ctx context.Context, opts translateOptions) error {
 		return nil
 	}
 	return app.writeManifests(ctx, opts, input, result)
+}
+
+// translation reads and translates the project for a kind of cluster, with what
+// the engine knows of its images if asked.
+func (app *App) translation(ctx context.Context, target string, inspect bool) (translate.Input, translate.Result, error) {
+	input, _, err := app.project(ctx, nil)
+	if err == nil && inspect {
+		err = app.inspectImages(ctx, &input)
+	}
+	if err != nil {
+		return input, translate.Result{}, err
+	}
+	result, err := translate.Translate(input, exportTarget(target, input))
+	app.settle()
+	return input, result, err
+}
+
+// checkTarget refuses a --target that does not exist.
+func checkTarget(target string) error {
+	if target != string(translate.Portable) && target != string(translate.Owned) {
+		return problem.New(fmt.Sprintf("unknown --target %q", target), nil, "use portable or owned")
+	}
+	return nil
 }
 
 // exportTarget is a cluster that berth does not look at.
