@@ -109,7 +109,7 @@ bench: ## every benchmark
 	@go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-images
-bench-images: test-cluster ## berth load against kind load docker-image, as a table (ARGS='-rounds 3 -sizes 220:8 -nodes 3')
+bench-images: test-cluster ## berth load against kind load docker-image, as a table (ARGS=-quick; -stores own -sizes 220:8 -nodes 3)
 	@go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
 
 .PHONY: bench-devloop soak

@@ -74,6 +74,10 @@ func podImage(s scope) string {
 func (t *translator) pullPolicy(s scope) corev1.PullPolicy {
 	policy := s.spec.PullPolicy
 	path := s.path + ".pull_policy"
+	if t.target.Pushed && podImage(s) != s.image && (policy == types.PullPolicyNever || policy == types.PullPolicyBuild) {
+		t.report.exact(path, "the engine's copy is pushed to the registry that the nodes pull from")
+		return corev1.PullIfNotPresent
+	}
 	switch policy {
 	case "", types.PullPolicyMissing, types.PullPolicyIfNotPresent:
 		return corev1.PullIfNotPresent

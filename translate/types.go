@@ -122,6 +122,9 @@ type Target struct {
 	// binary "agent", "" when there is none. With it volumes are filled from the
 	// image on first use.
 	AgentDir string
+	// Pushed says that images which only this machine has are pushed to a registry
+	// of the nodes; their ImageFacts.Ref then names them there.
+	Pushed bool
 	// DNSAddress and DNSZone are the cluster's resolver and the zone under which
 	// it serves Result.Names; "" when it does not, and pods keep the cluster's
 	// own search list.

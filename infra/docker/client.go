@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
@@ -19,11 +21,15 @@ type Client struct {
 	api *client.Client
 }
 
-// New connects to the engine that DOCKER_HOST (or the default socket) names
-// and agrees on an API version with it. It fails with a Problem when no
-// engine answers.
+// New connects to the engine that the docker CLI would use, by DOCKER_HOST,
+// its context or the default socket, and agrees on an API version with it. It
+// fails with a Problem when no engine answers.
 func New(ctx context.Context) (*Client, error) {
-	return connect(ctx, client.FromEnv)
+	where, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, where...)
 }
 
 // Connect is New for the engine at host (unix:///path, tcp://host:port),
@@ -32,18 +38,31 @@ func Connect(ctx context.Context, host string) (*Client, error) {
 	return connect(ctx, client.WithHost(host))
 }
 
-func connect(ctx context.Context, where client.Opt) (*Client, error) {
-	api, err := client.NewClientWithOpts(where, client.WithAPIVersionNegotiation())
+func connect(ctx context.Context, where ...client.Opt) (*Client, error) {
+	api, err := client.NewClientWithOpts(append(where, client.WithAPIVersionNegotiation())...)
 	if err != nil {
 		return nil, problem.New("use the Docker Engine", err, "check DOCKER_HOST")
 	}
 	c := &Client{api: api}
-	if _, err := api.Ping(ctx); err != nil {
+	ping, err := api.Ping(ctx)
+	if err != nil {
 		return nil, errors.Join(problem.New(
-			fmt.Sprintf("connect to the Docker Engine at %s", api.DaemonHost()), err,
-			"start Docker, or set DOCKER_HOST; on Debian or Ubuntu as root, `make engine` installs one"), api.Close())
+			fmt.Sprintf("connect to the Docker Engine at %s", api.DaemonHost()), err, noEngineHint()), api.Close())
 	}
+	api.NegotiateAPIVersionPing(ping) // now, so that APIVersion is true and nobody pings again
 	return c, nil
+}
+
+// noEngineHint names podman's socket where there is one: it answers the same
+// requests, but nobody chose it.
+func noEngineHint() string {
+	hint := "start Docker, or set DOCKER_HOST; on Debian or Ubuntu as root, `make engine` installs one"
+	for _, socket := range []string{filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman", "podman.sock"), "/run/podman/podman.sock"} {
+		if info, err := os.Stat(socket); err == nil && info.Mode().Type() == os.ModeSocket && filepath.IsAbs(socket) {
+			return hint + "; podman listens: DOCKER_HOST=unix://" + socket
+		}
+	}
+	return hint
 }
 
 // Close ends the connection.

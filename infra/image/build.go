@@ -42,7 +42,10 @@ func shortName(spec model.BuildSpec) string {
 // withLabels adds the labels by which berth knows its images again. A label that
 // the user sets wins.
 func withLabels(spec model.BuildSpec) model.BuildSpec {
-	labels := map[string]string{model.LabelManagedBy: model.ManagedBy}
+	labels := map[string]string{
+		model.LabelManagedBy: model.ManagedBy,
+		model.LabelStandIn:   "false", // images inherit labels: on a stand-in of the offline kit it is "true"
+	}
 	if spec.Project != "" {
 		labels[model.LabelProject] = spec.Project
 	}

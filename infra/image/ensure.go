@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
@@ -75,6 +76,24 @@ type absentError struct {
 func (e *absentError) Error() string { return fmt.Sprintf("image %q: %v", e.ref, e.err) }
 func (e *absentError) Unwrap() error { return e.err }
 
+// IsAbsent reports whether Ensure failed because the engine neither holds the
+// image nor can pull it.
+func IsAbsent(err error) bool {
+	var missing *missingError
+	return errors.As(err, &missing)
+}
+
+// InRegistry reports whether the registry of the image's own name has it, as
+// far as the engine can tell.
+func (i *Images) InRegistry(ctx context.Context, ref string) bool {
+	ctx, cancel := context.WithTimeout(ctx, registryAnswers)
+	defer cancel()
+	return i.engine.AskRegistry(ctx, ref) == nil
+}
+
+// registryAnswers is how long a registry may take to say whether it has an image.
+const registryAnswers = 15 * time.Second
+
 func (i *Images) ensure(ctx context.Context, w Wanted, sink progress.Sink) (model.ImageFacts, error) {
 	img, found, err := i.engine.InspectImage(ctx, w.Ref)
 	if err != nil {
@@ -128,8 +147,14 @@ func missingImages(refs []string, why error) error {
 	}
 	hint := fmt.Sprintf("`docker pull %s`; without a registry: `docker save %s -o images.tar` where they are, and `docker load -i images.tar` here; `berth offline build` makes stand-ins of common base images",
 		refs[0], strings.Join(refs, " "))
-	return problem.New(what, why, hint)
+	return &missingError{problem.New(what, why, hint)}
 }
+
+// A missingError is a Problem that says which images cannot be had.
+type missingError struct{ problem error }
+
+func (e *missingError) Error() string { return e.problem.Error() }
+func (e *missingError) Unwrap() error { return e.problem }
 
 // A layerProgress adds up what the engine reports of each layer.
 type layerProgress struct {

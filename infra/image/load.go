@@ -85,6 +85,9 @@ func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, 
 	return all, errors.Join(errs...)
 }
 
+// Platform is the engine's own, as os/arch.
+func (i *Images) Platform(ctx context.Context) (string, error) { return i.loadPlatform(ctx, "") }
+
 func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error) {
 	if asked != "" {
 		p, err := platforms.Parse(asked)

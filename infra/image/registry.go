@@ -32,13 +32,20 @@ type Registry struct {
 	Platforms  []string // os/arch[/variant] of the cluster's nodes; empty for the engine's own
 }
 
+// Pushed is an image that is in a registry now.
+type Pushed struct {
+	Name      string // what pods use: with tag and digest, so that it means this image and no other
+	Layers    int    // that were sent, over all platforms
+	AllLayers int
+	Bytes     int64 // of the layers that were sent
+}
+
 // PushTo sends images of the engine to a registry, only the layers it lacks,
-// with the credentials of the Docker config. It returns, by the names given,
-// the names that pods use: with a digest, so that they mean this image and no
-// other.
-func (i *Images) PushTo(ctx context.Context, refs []string, r Registry, sink progress.Sink) (map[string]string, error) {
+// with the credentials of the Docker config. Each gets its content tag there.
+// The result is by the names given.
+func (i *Images) PushTo(ctx context.Context, refs []string, r Registry, sink progress.Sink) (map[string]Pushed, error) {
 	var mu sync.Mutex
-	names := map[string]string{}
+	all := map[string]Pushed{}
 	errs := make([]error, len(refs))
 	inParallel(len(refs), 3, func(n int) {
 		task := progress.Start(sink, "push "+refs[n], "asking the registry")
@@ -50,12 +57,19 @@ func (i *Images) PushTo(ctx context.Context, refs []string, r Registry, sink pro
 			errs[n] = task.End(problem.New(fmt.Sprintf("push image %q to %s", refs[n], r.Prefix), err, pushHint(err, r)), "")
 			return
 		}
-		task.Done(pushed)
+		task.Done(pushed.summary(r))
 		mu.Lock()
 		defer mu.Unlock()
-		names[refs[n]] = pushed
+		all[refs[n]] = pushed
 	})
-	return names, errors.Join(errs...)
+	return all, errors.Join(errs...)
+}
+
+func (p Pushed) summary(r Registry) string {
+	if p.Layers == 0 {
+		return r.Prefix + " has it already"
+	}
+	return fmt.Sprintf("%d of %d layers sent to %s, %s", p.Layers, p.AllLayers, r.Prefix, megabytes(p.Bytes))
 }
 
 func pushHint(err error, r Registry) string {
@@ -64,8 +78,8 @@ func pushHint(err error, r Registry) string {
 	switch {
 	case strings.Contains(text, "UNAUTHORIZED"), strings.Contains(text, "DENIED"):
 		return "docker login " + host
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "x509"):
-		return "name the registry as insecure if it is meant to be"
+	case errors.Is(err, errPlainHTTP), strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "x509"):
+		return "if this registry is meant to be insecure, say so with --insecure-registry"
 	}
 	return ""
 }
@@ -88,26 +102,35 @@ func (r Registry) RemoteName(ref string) (string, error) {
 	return prefix + "/" + strings.TrimPrefix(reference.Path(named), "library/") + ":" + tag, nil
 }
 
-func (i *Images) pushTo(ctx context.Context, ref string, r Registry, task *progress.Task) (string, error) {
-	to, err := r.RemoteName(ref)
-	if err != nil {
-		return "", err
+// PodName is what pods call an image of the engine that PushTo has sent:
+// its content tag, below what the nodes call the registry.
+func (r Registry) PodName(ref, id string) (string, error) {
+	name, err := r.RemoteName(contentTag(ref, id))
+	if err != nil || r.PullPrefix == "" {
+		return name, err
 	}
-	var nameOptions []name.Option
-	if r.Insecure {
-		nameOptions = append(nameOptions, name.Insecure)
-	}
-	tag, err := name.NewTag(to, nameOptions...)
+	return strings.TrimSuffix(r.PullPrefix, "/") + strings.TrimPrefix(name, strings.TrimSuffix(r.Prefix, "/")), nil
+}
+
+func (i *Images) pushTo(ctx context.Context, ref string, r Registry, task *progress.Task) (Pushed, error) {
+	held, found, err := i.engine.InspectImage(ctx, ref)
 	if err != nil {
-		return "", err
+		return Pushed{}, err
+	}
+	if !found {
+		return Pushed{}, missingImages([]string{ref}, nil)
+	}
+	tag, err := r.tag(ref, held.Facts.ID)
+	if err != nil {
+		return Pushed{}, err
 	}
 	updates := make(chan v1.Update, 100)
 	options := []remote.Option{
 		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(transport(r.Insecure)),
 	}
-	images, err := i.pushable(ctx, ref, r, tag, options)
+	images, pushed, err := i.pushable(ctx, held, r, tag, options)
 	if err != nil {
-		return "", err
+		return Pushed{}, err
 	}
 	reported := make(chan struct{})
 	go func() {
@@ -119,12 +142,23 @@ func (i *Images) pushTo(ctx context.Context, ref string, r Registry, task *progr
 	d, err := upload(tag, images, append(options, remote.WithProgress(updates)))
 	<-reported // upload closes updates, also when it fails
 	if err != nil {
-		return "", err
+		return Pushed{}, err
 	}
-	if r.PullPrefix != "" {
-		to = strings.TrimSuffix(r.PullPrefix, "/") + strings.TrimPrefix(to, strings.TrimSuffix(r.Prefix, "/"))
+	name, err := r.PodName(ref, held.Facts.ID)
+	pushed.Name = name + "@" + d.String()
+	return pushed, err
+}
+
+// tag is where an image goes.
+func (r Registry) tag(ref, id string) (name.Tag, error) {
+	to, err := r.RemoteName(contentTag(ref, id))
+	if err != nil {
+		return name.Tag{}, err
 	}
-	return to + "@" + d.String(), nil
+	if r.Insecure {
+		return name.NewTag(to, name.Insecure)
+	}
+	return name.NewTag(to)
 }
 
 // upload sends one image as it is, and several as an index.
@@ -152,51 +186,52 @@ func upload(tag name.Tag, images []v1.Image, options []remote.Option) (v1.Hash, 
 }
 
 // pushable describes the image for every platform and sees to it that the
-// layout holds the layers the registry lacks.
-func (i *Images) pushable(ctx context.Context, ref string, r Registry, tag name.Tag, options []remote.Option) ([]v1.Image, error) {
-	held, found, err := i.engine.InspectImage(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, missingImages([]string{ref}, nil)
-	}
+// layout holds the layers the registry lacks, which it counts.
+func (i *Images) pushable(ctx context.Context, held docker.Image, r Registry, tag name.Tag, options []remote.Option) ([]v1.Image, Pushed, error) {
 	wanted := r.Platforms
 	if len(wanted) == 0 {
 		own, err := i.loadPlatform(ctx, "")
 		if err != nil {
-			return nil, err
+			return nil, Pushed{}, err
 		}
 		wanted = []string{own}
 	}
 	local := isLocal(tag.RegistryStr())
 	var images []v1.Image
+	var count Pushed
 	for _, platform := range wanted {
 		p, err := i.loadPlatform(ctx, platform)
 		if err != nil {
-			return nil, err
+			return nil, Pushed{}, err
 		}
-		img, err := i.forRegistry(ctx, held, p, local, tag.Context(), options)
+		img, lacking, err := i.forRegistry(ctx, held, p, local, tag.Context(), options)
 		if err != nil {
-			return nil, fmt.Errorf("platform %s: %w", p, err)
+			return nil, Pushed{}, fmt.Errorf("platform %s: %w", p, err)
+		}
+		for n, l := range img.Manifest.Layers {
+			count.AllLayers++
+			if lacking[n] {
+				count.Layers++
+				count.Bytes += l.Size
+			}
 		}
 		pushed, err := i.cache.Remote(img)
 		if err != nil {
-			return nil, err
+			return nil, Pushed{}, err
 		}
 		images = append(images, pushed)
 	}
-	return images, nil
+	return images, count, nil
 }
 
 // forRegistry is an image with its layers as they are to be sent: as they are
-// to a registry on this machine, compressed to others.
-func (i *Images) forRegistry(ctx context.Context, held docker.Image, platform string, local bool, repo name.Repository, options []remote.Option) (layout.Image, error) {
-	img, err := i.export(ctx, want{img: held, platform: platform})
-	if err != nil {
-		return layout.Image{}, err
+// to a registry on this machine, compressed to others. lacking are those that the
+// registry does not have.
+func (i *Images) forRegistry(ctx context.Context, held docker.Image, platform string, local bool, repo name.Repository, options []remote.Option) (img layout.Image, lacking map[int]bool, err error) {
+	if img, err = i.export(ctx, want{img: held, platform: platform}); err != nil {
+		return img, nil, err
 	}
-	lacking := map[int]bool{}
+	lacking = map[int]bool{}
 	for n, l := range img.Manifest.Layers {
 		sent := l.Digest
 		if !local {
@@ -206,14 +241,17 @@ func (i *Images) forRegistry(ctx context.Context, held docker.Image, platform st
 		}
 		has, err := registryHas(repo, sent, options)
 		if err != nil {
-			return layout.Image{}, err
+			return img, nil, err
 		}
-		lacking[n] = !has
+		if !has {
+			lacking[n] = true
+		}
 	}
 	if img, err = i.export(ctx, want{img: held, platform: platform, layers: lacking}); err != nil || local {
-		return img, err
+		return img, lacking, err
 	}
-	return i.cache.Compress(ctx, img, lacking)
+	img, err = i.cache.Compress(ctx, img, lacking)
+	return img, lacking, err
 }
 
 func registryHas(repo name.Repository, d digest.Digest, options []remote.Option) (bool, error) {

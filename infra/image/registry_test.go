@@ -67,7 +67,7 @@ func TestPushSendsOnlyMissingLayers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return names[facts.Ref]
+		return names[facts.Ref].Name
 	}
 	first := push("1")
 	if n := taken(); n != 3 { // two layers and the config

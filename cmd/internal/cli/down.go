@@ -35,6 +35,9 @@ func newDownCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !app.owned() {
+				return app.downForeign(cmd.Context(), name, opts)
+			}
 			return app.down(cmd.Context(), name, opts)
 		},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,6 +23,8 @@ type globalFlags struct {
 	progress   string
 	cluster    string
 	context    string
+	registry   string
+	insecure   bool // of registry
 }
 
 // addGlobalFlags gives the root command and every verb below it the root
@@ -66,11 +69,22 @@ func (app *App) globalFlagSet() *pflag.FlagSet {
 	flags.StringVar(&g.progress, "progress", g.progress, "how to show progress: "+strings.Join(ui.Modes, ", "))
 	flags.StringVar(&g.cluster, "cluster", g.cluster, "`name` of the kind cluster (default \"berth\")")
 	flags.StringVar(&g.context, "context", g.context, "kubeconfig `context` of another cluster to use instead")
+	flags.StringVar(&g.registry, "registry", g.registry, "`HOST[/PATH]` of the registry that the cluster of --context gets images from")
+	flags.BoolVar(&g.insecure, "insecure-registry", g.insecure, "the registry speaks plain HTTP, or nobody signed its certificate")
 	return flags
 }
 
 // check refuses values that no verb can work with.
 func (app *App) check() error {
+	g := app.global
+	switch {
+	case g.context != "" && g.cluster != "":
+		return problem.New("both --cluster and --context name a cluster", nil, "--cluster for a kind cluster of berth's, --context for any other")
+	case g.registry != "" && g.context == "":
+		return problem.New(fmt.Sprintf("--registry %q", g.registry), errors.New("images are loaded straight into the nodes of berth's own clusters"), "name another cluster with --context")
+	case g.insecure && g.registry == "":
+		return problem.New("--insecure-registry", nil, "name the registry with --registry")
+	}
 	for _, mode := range ui.Modes {
 		if app.global.progress == mode {
 			return nil

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -29,6 +30,9 @@ func newPortCommand(app *App) *cobra.Command {
 			input, _, err := app.project(cmd.Context(), services)
 			if err != nil {
 				return err
+			}
+			if !app.owned() {
+				return problem.New("published ports", errors.New("this machine publishes none of another cluster's"), "berth --context "+app.global.context+" port-forward SERVICE [LOCAL:]PORT")
 			}
 			ports, err := app.publishedPorts(cmd.Context(), input.Project.Name)
 			if err != nil {

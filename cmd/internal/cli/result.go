@@ -63,8 +63,12 @@ func (app *App) advise(r devloop.UpResult) {
 			lost++
 		}
 	}
+	explain := "berth explain"
+	if !app.owned() {
+		explain += " --target portable"
+	}
 	if lost > 0 {
-		progress.Say(sink, progress.Warn, "", fmt.Sprintf("%d attributes of the compose file have no effect here; `berth explain` lists them", lost))
+		progress.Say(sink, progress.Warn, "", fmt.Sprintf("%d attributes of the compose file have no effect here; `%s` lists them", lost, explain))
 	}
 	if len(r.Orphans) > 0 {
 		progress.Say(sink, progress.Warn, "", fmt.Sprintf("the cluster runs services that the compose file no longer has: %s; --remove-orphans removes them", strings.Join(r.Orphans, ", ")))

@@ -56,16 +56,20 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		return nil, err
 	}
 	s := &session{input: input, source: source}
-	if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
-		return nil, err
+	if app.owned() {
+		if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
+			return nil, err
+		}
 	}
 	if s.kube, err = app.kube(); err != nil {
 		return nil, err
 	}
 	name := input.Project.Name
 	s.deploy = apply.New(s.kube, name, translate.Namespace(name), app.sink())
-	if err := s.connectNodes(ctx, engine); err != nil {
-		return nil, errors.Join(err, s.close())
+	if app.owned() {
+		if err := s.connectNodes(ctx, engine); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 	}
 	deps, err := app.deps(ctx, engine, s, services, opts)
 	if err != nil {
@@ -82,17 +86,13 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		return devloop.Deps{}, err
 	}
 	s.images = images
-	target, err := app.target(ctx, engine, s)
-	if err != nil {
-		return devloop.Deps{}, err
-	}
 	translator := translate.Translate
 	if opts.debug != "" {
 		s.debug = &debugging{service: opts.debug}
 		translator = s.debug.translate
 	}
 	first := &s.input // read already; a change reads it again
-	return devloop.Deps{
+	deps := devloop.Deps{
 		Read: func(ctx context.Context) (translate.Input, error) {
 			if in := first; in != nil {
 				first = nil
@@ -102,18 +102,25 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 			return in, err
 		},
 		Translate: translator,
-		Target:    target,
-		Images:    &engineImages{images: images, users: namesUsers(s.input)},
-		Loader:    &nodeLoader{images: images, nodes: s.workers()},
 		Applier:   s.deploy,
-		Publisher: &publisher{
-			gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
-			namespace: s.deploy.Namespace(), cluster: s.info.Name,
-		},
-		Syncer: newSyncer(s),
-		Sink:   app.sink(),
-		Events: opts.events,
-	}, nil
+		Sink:      app.sink(),
+		Events:    opts.events,
+	}
+	if !app.owned() {
+		err := app.foreignParts(ctx, engine, s, &deps)
+		return deps, err
+	}
+	if deps.Target, err = app.target(ctx, engine, s); err != nil {
+		return devloop.Deps{}, err
+	}
+	deps.Images = &engineImages{images: images, users: namesUsers(s.input)}
+	deps.Loader = &nodeLoader{images: images, nodes: s.workers()}
+	deps.Publisher = &publisher{
+		gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
+		namespace: s.deploy.Namespace(), cluster: s.info.Name,
+	}
+	deps.Syncer = newSyncer(s)
+	return deps, nil
 }
 
 // target says what the session's cluster can do.

@@ -25,15 +25,19 @@ const repository = "berth.test/bench"
 type bench struct {
 	options
 	engine *docker.Client // runs the nodes
-	source *docker.Client // holds the images
 	dir    string         // of the two programs
 	cache  string         // of layers, for berth
 	log    io.Writer
 	rows   []*row
+
+	store     string
+	source    *docker.Client // holds the images
+	graphHost string         // its address, if it is not engine
 }
 
 // A row is what was measured of one case.
 type row struct {
+	store       string
 	size, nodes int
 	what        string
 	kind, berth []time.Duration // whole commands
@@ -183,7 +187,7 @@ func (r *runner) inTurn(ctx context.Context, round int, to *row, prepare func(co
 		}
 		took := time.Since(start)
 		*t.times = append(*t.times, took)
-		fmt.Fprintf(r.log, "%d MB, %d nodes, %s: %s %.2fs\n", to.size, to.nodes, to.what, t.name, took.Seconds())
+		fmt.Fprintf(r.log, "%s, %d MB, %d nodes, %s: %s %.2fs\n", to.store, to.size, to.nodes, to.what, t.name, took.Seconds())
 	}
 	return nil
 }
@@ -207,7 +211,7 @@ func (r *runner) loop(ctx context.Context, to *row) error {
 			return err
 		}
 		took := time.Since(start)
-		fmt.Fprintf(r.log, "%d MB, %d nodes, in the loop: %.2fs\n", to.size, to.nodes, took.Seconds())
+		fmt.Fprintf(r.log, "%s, %d MB, %d nodes, in the loop: %.2fs\n", to.store, to.size, to.nodes, took.Seconds())
 		if n > 0 { // the first fills the layout
 			to.loop = append(to.loop, took)
 		}
@@ -316,21 +320,21 @@ func (b *bench) clean(ctx context.Context) error {
 }
 
 func (r *runner) row(what string) *row {
-	x := &row{size: r.size, nodes: len(r.nodes), what: what}
+	x := &row{store: r.store, size: r.size, nodes: len(r.nodes), what: what}
 	r.rows = append(r.rows, x)
 	return x
 }
 
 func (b *bench) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "IMAGE\tNODES\tCASE\tKIND\tBERTH\tRATIO\tIN THE LOOP")
+	fmt.Fprintln(w, "STORE\tIMAGE\tNODES\tCASE\tKIND\tBERTH\tRATIO\tIN THE LOOP")
 	for _, r := range b.rows {
 		k, m := median(r.kind), median(r.berth)
 		ratio := "-"
 		if m > 0 {
 			ratio = fmt.Sprintf("%.1f", k.Seconds()/m.Seconds())
 		}
-		fmt.Fprintf(w, "%d MB\t%d\t%s\t%s\t%s\t%s\t%s\n", r.size, r.nodes, r.what, seconds(k), seconds(m), ratio, seconds(median(r.loop)))
+		fmt.Fprintf(w, "%s\t%d MB\t%d\t%s\t%s\t%s\t%s\t%s\n", r.store, r.size, r.nodes, r.what, seconds(k), seconds(m), ratio, seconds(median(r.loop)))
 	}
 	return w.Flush()
 }

@@ -29,12 +29,18 @@ func main() {
 	}
 }
 
+// The stores of images.
+const (
+	own   = "own"
+	graph = "graph"
+)
+
 // A scenario is an image size and how much of it changes, in MB.
 type scenario struct{ size, change int }
 
 type options struct {
 	cluster   string
-	graphHost string
+	stores    []string
 	rounds    int
 	fresh     int
 	scenarios []scenario
@@ -46,13 +52,23 @@ func parse(args []string, errOut io.Writer) (options, error) {
 	flags.SetOutput(errOut)
 	o := options{}
 	flags.StringVar(&o.cluster, "cluster", "berth-test", "kind cluster to load into")
-	flags.StringVar(&o.graphHost, "images-host", "", "engine that holds the images, if it is not the nodes' own: one with a graph driver")
+	stores := flags.String("stores", own+","+graph, "image stores: of the engine that runs the nodes ("+own+"), and of a second one with a graph driver ("+graph+")")
+	quick := flags.Bool("quick", false, "220 MB, 3 nodes, 3 rounds: a few minutes")
 	flags.IntVar(&o.rounds, "rounds", 5, "runs of each tool with a changed layer and with nothing missing")
 	flags.IntVar(&o.fresh, "fresh", 1, "runs of each tool with a fresh image")
 	sizes := flags.String("sizes", "20:1,220:8,1000:1", "image sizes and changes, MB:MB")
 	nodes := flags.String("nodes", "3,1", "numbers of nodes to load into")
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	if *quick {
+		*sizes, *nodes, o.rounds = "220:8", "3", 3
+	}
+	o.stores = strings.Split(*stores, ",")
+	for _, s := range o.stores {
+		if s != own && s != graph {
+			return o, fmt.Errorf("unknown store %q: use %s or %s", s, own, graph)
+		}
 	}
 	for _, s := range strings.Split(*sizes, ",") {
 		var x scenario
@@ -86,25 +102,30 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	defer engine.Close()
-	source := engine
-	if o.graphHost != "" {
-		if err := os.Setenv("DOCKER_HOST", o.graphHost); err != nil {
-			return err
-		}
-		if source, err = docker.New(ctx); err != nil {
-			return err
-		}
-		defer source.Close()
-		if err := os.Unsetenv("DOCKER_HOST"); err != nil {
-			return err
-		}
-	}
-	b := &bench{engine: engine, source: source, options: o, dir: dir, log: errOut, cache: filepath.Join(dir, "cache")}
+	b := &bench{engine: engine, options: o, dir: dir, log: errOut, cache: filepath.Join(dir, "cache")}
 	if err := b.tools(ctx); err != nil {
 		return err
 	}
-	err = b.all(ctx)
-	return errors.Join(err, b.clean(context.WithoutCancel(ctx)), b.print(out))
+	for _, store := range o.stores {
+		if err = b.run(ctx, store); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, b.print(out))
+}
+
+// run measures everything with the images in one store.
+func (b *bench) run(ctx context.Context, store string) (err error) {
+	b.store, b.source, b.graphHost = store, b.engine, ""
+	if store == graph {
+		second, host, stop, startErr := startGraph(ctx, b.dir, b.log)
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, second.Close(), stop()) }()
+		b.source, b.graphHost = second, host
+	}
+	return errors.Join(b.all(ctx), b.clean(context.WithoutCancel(ctx)))
 }
 
 // tools builds both programs, so that neither is measured with `go run`.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -111,6 +112,7 @@ func checkDigest(d digest.Digest) error {
 type Ingest struct {
 	store *Store
 	file  *os.File
+	alive *flock.Flock // held while a process writes, so that Prune leaves the file alone
 	hash  hash.Hash
 	size  int64
 }
@@ -121,7 +123,11 @@ func (s *Store) NewIngest() (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image cache: %w", err)
 	}
-	return &Ingest{store: s, file: f, hash: sha256.New()}, nil
+	alive := flock.New(f.Name(), flock.SetFlag(os.O_RDWR))
+	if _, err := alive.TryLock(); err != nil {
+		return nil, errors.Join(fmt.Errorf("image cache: %w", err), f.Close(), os.Remove(f.Name()))
+	}
+	return &Ingest{store: s, file: f, alive: alive, hash: sha256.New()}, nil
 }
 
 // Write adds to the blob.
@@ -145,7 +151,7 @@ func (i *Ingest) Commit(want digest.Digest) (digest.Digest, error) {
 	if want != "" && got != want {
 		return "", errors.Join(fmt.Errorf("blob has digest %s, not %s", got, want), i.Discard())
 	}
-	if err := i.file.Close(); err != nil {
+	if err := errors.Join(i.file.Close(), i.alive.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(i.file.Name()))
 	}
 	if err := os.Chmod(i.file.Name(), 0o644); err != nil {
@@ -163,7 +169,7 @@ func (i *Ingest) Discard() error {
 	if errors.Is(err, os.ErrClosed) {
 		return nil // committed or discarded before
 	}
-	return errors.Join(err, os.Remove(i.file.Name()))
+	return errors.Join(err, i.alive.Close(), os.Remove(i.file.Name()))
 }
 
 // Add stores a whole blob.
@@ -182,7 +188,7 @@ func (s *Store) Add(r io.Reader, want digest.Digest) (digest.Digest, int64, erro
 
 // How long what nobody uses may stay.
 const (
-	staleTemp   = time.Hour           // since its last write: of a process that was killed
+	staleTemp   = time.Minute         // since the last write, when no process holds it
 	staleRecord = 30 * 24 * time.Hour // of an image that was not loaded since
 )
 
@@ -207,8 +213,8 @@ func (s *Store) Prune(limit int64, now time.Time) error {
 		total -= b.Size()
 	}
 	errs = append(errs,
-		removeOlder(filepath.Join(s.dir, "tmp"), now.Add(-staleTemp)),
-		removeOlder(filepath.Join(s.dir, "records"), now.Add(-staleRecord)))
+		removeOlder(filepath.Join(s.dir, "tmp"), now.Add(-staleTemp), abandoned),
+		removeOlder(filepath.Join(s.dir, "records"), now.Add(-staleRecord), func(string) bool { return true }))
 	return errors.Join(errs...)
 }
 
@@ -231,15 +237,22 @@ func listFiles(dir string) ([]fs.FileInfo, error) {
 	return files, nil
 }
 
-func removeOlder(dir string, limit time.Time) error {
+// abandoned reports whether no process writes a file any more.
+func abandoned(path string) bool {
+	lock := flock.New(path, flock.SetFlag(os.O_RDWR)) // never creates the file
+	free, err := lock.TryLock()
+	return errors.Join(err, lock.Close()) == nil && free
+}
+
+func removeOlder(dir string, limit time.Time, may func(path string) bool) error {
 	files, err := listFiles(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, f := range files {
-		if f.ModTime().Before(limit) {
-			if err := os.Remove(filepath.Join(dir, f.Name())); !errors.Is(err, fs.ErrNotExist) {
+		if path := filepath.Join(dir, f.Name()); f.ModTime().Before(limit) && may(path) {
+			if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
 		}

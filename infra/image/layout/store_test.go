@@ -43,9 +43,15 @@ func TestPruneDropsWhatWasNotUsedForLongest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	old := now.Add(-48 * time.Hour)
-	if err := os.Chtimes(stale, old, old); err != nil {
+	slow, err := s.NewIngest()
+	if err != nil {
 		t.Fatal(err)
+	}
+	old := now.Add(-48 * time.Hour)
+	for _, name := range []string{stale, slow.file.Name()} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Prune(800, now); err != nil { // one and four: 300 + 400 bytes
 		t.Fatal(err)
@@ -64,6 +70,9 @@ func TestPruneDropsWhatWasNotUsedForLongest(t *testing.T) {
 	}
 	if _, err := os.Stat(fresh); err != nil {
 		t.Errorf("another process's file is gone: %v", err)
+	}
+	if _, err := slow.Commit(""); err != nil {
+		t.Errorf("a file that is being written is gone: %v", err)
 	}
 }
 
