@@ -49,8 +49,11 @@ func startGraph(ctx context.Context, dir string, log io.Writer) (engine *docker.
 	go func() { ended <- cmd.Wait() }()
 	stop = func() error {
 		cancel()
-		_ = <-ended // it was told to end: how it did says nothing
-		return output.Close()
+		err := <-ended
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) || errors.Is(err, context.Canceled) {
+			err = nil // it was told to end
+		}
+		return errors.Join(err, output.Close())
 	}
 	if engine, err = awaitEngine(ctx, host, ended); err != nil {
 		tail, _ := os.ReadFile(output.Name())
