@@ -14,8 +14,8 @@ LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
 # What needs the engine and the cluster. Long cases in them (testneed.Long) run in turn, by SEED; make test-full
 # runs them all, and the packages of LONG.
-SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/image ./infra/apply ./cmd/internal/cli ./examples
-LONG           := ./infra/gateway ./infra/cluster ./infra/offline
+SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/gateway ./infra/image ./infra/apply ./cmd/internal/cli ./examples
+LONG           := ./infra/cluster ./infra/offline
 SEED           := $(or $(SEED),$(shell date +%Y%m%d%H))
 LEFT_OUT       := $(CURDIR)/.berth/left-out
 RACE           := ./cmd/internal/ui ./devloop ./infra/agent/wire ./infra/agent/proxy

@@ -54,6 +54,17 @@ func BuildSpec(in translate.Input, img translate.Image, images []translate.Image
 	return spec, err
 }
 
+// names are those of a translation that a cluster's DNS is to know.
+func names(result translate.Result) []model.Name {
+	var out []model.Name
+	for _, n := range result.Names {
+		if n.FQDN != "" {
+			out = append(out, model.Name{FQDN: n.FQDN, KubeService: n.KubeService})
+		}
+	}
+	return out
+}
+
 func ulimit(name string, single, soft, hard int) string {
 	if single != 0 {
 		soft, hard = single, single

@@ -24,7 +24,8 @@ type Deps struct {
 	Loader    Loader
 	Applier   Applier
 	Publisher Publisher
-	Syncer    Syncer // nil: files cannot be synced, and rules that sync rebuild or restart instead
+	Resolver  Resolver // nil: names are the cluster's business
+	Syncer    Syncer   // nil: files cannot be synced, and rules that sync rebuild or restart instead
 
 	Sink   progress.Sink
 	Events EventSink   // nil: dropped; only Dev sends events
@@ -80,6 +81,14 @@ type Publisher interface {
 	// Publish makes ports, and no others of the project, reachable and returns
 	// them with the host ports that were chosen.
 	Publish(ctx context.Context, ports []model.PublishedPort, sink progress.Sink) ([]model.PublishedPort, error)
+}
+
+// A Resolver makes names of compose networks known to pods. It reports its own
+// task ("names").
+type Resolver interface {
+	// Set makes names all that the project has, and returns when pods that ask
+	// for one get an answer.
+	Set(ctx context.Context, names []model.Name, sink progress.Sink) error
 }
 
 // A Syncer acts inside one running container, which model.PodState names. Its

@@ -42,6 +42,7 @@ type turn struct {
 
 	sharedMu sync.Mutex
 	shared   map[model.ObjectKey]string // what was applied of what belongs to no single service, as hashes
+	names    []model.Name               // the DNS knows, when shared is not empty
 }
 
 // stepKey names the time that a verb took for an image or a service.
@@ -223,6 +224,7 @@ func (t *turn) applyShared(ctx context.Context, result translate.Result, whole b
 		for _, o := range before.Shared {
 			t.shared[keyOf(o)] = hashOf(o)
 		}
+		t.names = names(before)
 	}
 	var list []model.Object
 	for _, o := range result.Shared {
@@ -230,17 +232,32 @@ func (t *turn) applyShared(ctx context.Context, result translate.Result, whole b
 			list = append(list, o)
 		}
 	}
-	if len(list) == 0 {
-		return nil
+	if len(list) > 0 {
+		changes, err := t.deps.Applier.Apply(ctx, list)
+		t.record(changes)
+		if err != nil {
+			return err
+		}
 	}
-	changes, err := t.deps.Applier.Apply(ctx, list)
-	t.record(changes)
-	if err != nil {
+	if err := t.setNames(ctx, names(result), whole); err != nil {
 		return err
 	}
 	for _, o := range list {
 		t.shared[keyOf(o)] = hashOf(o)
 	}
+	return nil
+}
+
+// setNames makes the names known to the cluster's DNS, before a pod asks for
+// one of them.
+func (t *turn) setNames(ctx context.Context, want []model.Name, whole bool) error {
+	if t.deps.Resolver == nil || (slices.Equal(t.names, want) && !whole) {
+		return nil
+	}
+	if err := t.deps.Resolver.Set(ctx, want, t.deps.Sink); err != nil {
+		return err
+	}
+	t.names = want
 	return nil
 }
 

@@ -130,7 +130,7 @@ func (t *translator) placeAlias(g *aliasGroup) {
 func (t *translator) reportName(path, name, kube string) {
 	switch {
 	case name == kube:
-	case t.target.DNSZone != "":
+	case t.target.DNSZone != "" && isResolvable(name):
 		t.report.exact(path, fmt.Sprintf("%q resolves through the cluster's DNS, to the Service %q", name, kube))
 	case t.owned():
 		t.report.approximated(path, fmt.Sprintf("resolves as %q: no Service can be called %q", kube, name), "use the name "+kube)
@@ -190,7 +190,7 @@ func (t *translator) names(groups []aliasGroup) []Name {
 	for _, u := range t.units {
 		for _, network := range u.networks {
 			if t.hasNameService(u) && u.svc.Networks[network].ServiceNameAliasEnabled() {
-				out = append(out, Name{Network: network, Name: u.name, KubeService: u.kube})
+				out = append(out, t.name(network, u.name, u.kube))
 			}
 		}
 	}
@@ -200,7 +200,7 @@ func (t *translator) names(groups []aliasGroup) []Name {
 			nets = union(nets, n)
 		}
 		for _, network := range nets {
-			out = append(out, Name{Network: network, Name: g.name, KubeService: g.kube})
+			out = append(out, t.name(network, g.name, g.kube))
 		}
 	}
 	sort.Slice(out, func(i, j int) bool {
@@ -214,6 +214,15 @@ func (t *translator) names(groups []aliasGroup) []Name {
 		return a.KubeService < b.KubeService
 	})
 	return slices.Compact(out)
+}
+
+// name is one name of a network. What no DNS message can carry has no FQDN.
+func (t *translator) name(network, name, kube string) Name {
+	n := Name{Network: network, Name: name, KubeService: kube}
+	if t.target.DNSZone != "" && isResolvable(name) {
+		n.FQDN = strings.ToLower(name) + "." + t.zone(network)
+	}
+	return n
 }
 
 // union returns the sorted members of either list.

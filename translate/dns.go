@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -94,9 +95,7 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 		config.Options = append(config.Options, option)
 	}
 	if policy == corev1.DNSNone && !slices.ContainsFunc(config.Options, func(o corev1.PodDNSConfigOption) bool { return o.Name == "ndots" }) {
-		// One dot is enough for a name to be asked as it is, so that names of
-		// the internet cost one question; the zones' own names have none.
-		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr("1")})
+		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr(strconv.Itoa(t.dots() + 1))})
 	}
 	if len(config.Searches) > 32 {
 		t.report.dropped(u.path+".dns_search", "a pod has at most 32 search domains; the others are left out", "")
@@ -106,6 +105,25 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 		config = nil
 	}
 	return policy, config
+}
+
+// dots is the most dots that a name of the project has. A name with more is
+// asked as it is first, so that names of the internet cost one question; one
+// with as many must be looked up in the zones before (musl's resolver would
+// not look there any more).
+func (t *translator) dots() int {
+	most := 0
+	for _, u := range t.units {
+		most = max(most, strings.Count(u.name, "."))
+		for _, a := range u.aliases {
+			most = max(most, strings.Count(a.name, "."))
+		}
+		for _, link := range u.svc.Links {
+			_, name, _ := strings.Cut(link, ":")
+			most = max(most, strings.Count(name, "."))
+		}
+	}
+	return min(most, 14) // a resolver takes 15 at most
 }
 
 // nameservers returns the servers of `dns`, at most the two that fit beside

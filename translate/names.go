@@ -184,6 +184,12 @@ func isDNSName(s string) bool {
 	return true
 }
 
+// isResolvable reports whether clients can ask for s: a DNS name in which
+// capitals and underscores are allowed, as Docker's own server allows them.
+func isResolvable(s string) bool {
+	return isDNSName(strings.ReplaceAll(strings.ToLower(s), "_", "x"))
+}
+
 // sortedKeys returns the keys of m in order.
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))

@@ -197,6 +197,7 @@ type Name struct {
 	Network     string // key of the network in the project
 	Name        string // as Docker knows it: the service, container_name, an alias ...
 	KubeService string // the kubeService it leads to
+	FQDN        string // the name in the network's zone below Target.DNSZone; "" without one
 }
 
 // Dependency is one entry of depends_on, links, volumes_from and network_mode

@@ -39,8 +39,25 @@ type OneOff struct {
 	WorkingDir string
 	User       *int64
 	Group      *int64
+	CapAdd     []string // without CAP_
+	CapDrop    []string
+	Labels     map[string]string // of the pod
+	Mounts     []OneOffMount     // in place of the service's own at the same target
+	UseAliases bool              // requests for the service reach the pod, too
 	TTY, Stdin bool
 }
+
+// OneOffMount is a volume of the project, or a directory of the nodes, in the
+// container.
+type OneOffMount struct {
+	Volume   string // as the compose file names it; "" for NodePath
+	NodePath string
+	Target   string
+	ReadOnly bool
+}
+
+// labelVolume is on the claims of a project's volumes: the volume's name.
+const labelVolume = "com.docker.compose.volume"
 
 // Pod is a pod and its container.
 type Pod struct{ Name, Container string }
@@ -58,6 +75,9 @@ func (p *Project) OneOff(ctx context.Context, o OneOff) (Pod, error) {
 	}
 	pod := oneOffPod(template, o)
 	pod.Namespace = p.namespace
+	if err := p.mount(ctx, pod, o); err != nil {
+		return Pod{}, err
+	}
 	m, err := p.client.Manifest(ctx, pod)
 	if err != nil {
 		return Pod{}, err
@@ -92,10 +112,12 @@ func oneOffPod(template *corev1.PodTemplateSpec, o OneOff) *corev1.Pod {
 		pod.GenerateName = strings.ToLower(strings.ReplaceAll(pod.GenerateName, "_", "-"))
 	}
 	for key, value := range template.Labels {
-		if key != model.LabelService && !strings.HasPrefix(key, aliasLabel) && !slices.Contains(jobLabels(), key) {
+		findable := key == model.LabelService || strings.HasPrefix(key, aliasLabel)
+		if (!findable || o.UseAliases) && !slices.Contains(jobLabels(), key) {
 			pod.Labels[key] = value
 		}
 	}
+	maps.Copy(pod.Labels, o.Labels)
 	pod.Labels[LabelOneOff], pod.Labels[labelRunOf] = "True", o.Service
 	own := &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
 	c := pod.Spec.Containers[ownContainer(own, o.Service)]
@@ -122,12 +144,48 @@ func applyOneOff(c *corev1.Container, o OneOff) {
 		c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == key })
 		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: strings.ReplaceAll(o.Env[key], "$(", "$$(")})
 	}
+	if c.SecurityContext == nil {
+		c.SecurityContext = &corev1.SecurityContext{}
+	}
 	if o.User != nil {
-		if c.SecurityContext == nil {
-			c.SecurityContext = &corev1.SecurityContext{}
-		}
 		c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup = o.User, o.Group
 	}
+	if len(o.CapAdd)+len(o.CapDrop) > 0 {
+		if c.SecurityContext.Capabilities == nil {
+			c.SecurityContext.Capabilities = &corev1.Capabilities{}
+		}
+		has := c.SecurityContext.Capabilities
+		for _, name := range o.CapAdd {
+			has.Add = append(has.Add, corev1.Capability(name))
+		}
+		for _, name := range o.CapDrop {
+			has.Drop = append(has.Drop, corev1.Capability(name))
+		}
+	}
+}
+
+// mount adds the mounts of o to the pod.
+func (p *Project) mount(ctx context.Context, pod *corev1.Pod, o OneOff) error {
+	c := &pod.Spec.Containers[0]
+	for i, m := range o.Mounts {
+		v := corev1.Volume{Name: fmt.Sprintf("run-%d", i)}
+		if m.Volume == "" {
+			v.HostPath = &corev1.HostPathVolumeSource{Path: m.NodePath}
+		} else {
+			claims, err := kube.List[corev1.PersistentVolumeClaim](ctx, p.client, p.namespace, labelVolume+"="+m.Volume)
+			if err != nil {
+				return err
+			}
+			if len(claims) == 0 {
+				return problem.New(fmt.Sprintf("mount volume %q", m.Volume), errors.New("the project has no such volume in the cluster"), "volumes of the compose file come to be with `berth up`")
+			}
+			v.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claims[0].Name}
+		}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, v)
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(x corev1.VolumeMount) bool { return x.MountPath == m.Target })
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: v.Name, MountPath: m.Target, ReadOnly: m.ReadOnly})
+	}
+	return nil
 }
 
 // AwaitRun returns when the container of a pod runs or has run, or fails with

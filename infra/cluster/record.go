@@ -23,8 +23,8 @@ type record struct {
 	Created    time.Time `json:"created"`
 }
 
-// writeRecord notes r in every node and has the engine start the nodes again
-// with itself.
+// writeRecord notes r in every node, has the engine start the nodes again with
+// itself, and sets up what they need besides kind.
 func (m *Manager) writeRecord(ctx context.Context, r record) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -44,7 +44,7 @@ func (m *Manager) writeRecord(ctx context.Context, r record) error {
 		if err := m.engine.WriteFile(ctx, n.ID, recordPath, 0o644, append(text, '\n')); err != nil {
 			return fmt.Errorf("note the cluster's settings in node %q: %w", n.Name, err)
 		}
-		return nil
+		return m.refuseDeadPods(ctx, n)
 	})
 }
 

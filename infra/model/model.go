@@ -221,6 +221,12 @@ type PublishedPort struct {
 	Protocol    string `json:"protocol"`              // tcp or udp
 }
 
+// Name is a name that the members of a compose network resolve.
+type Name struct {
+	FQDN        string // <name>.<network>.<namespace>.<zone>, without a dot at the end
+	KubeService string // the Service of the project's namespace that it leads to
+}
+
 // FileChange is one change below a watched root.
 type FileChange struct {
 	Path string // absolute, on the host

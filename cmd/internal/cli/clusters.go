@@ -8,6 +8,7 @@ import (
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/ingress"
 	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/names"
 	"github.com/berth-dev/berth/infra/offline"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -67,11 +68,15 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 	}
 	sink := app.sink()
 	return manager.Create(ctx, spec, sink, func(ctx context.Context, t cluster.Target) error {
-		controller, err := ingress.Choose(ctx, engine, ingress.Kind(t.Ingress), t.NodeImage)
+		client, err := kube.New(t.Kubeconfig, t.Context)
 		if err != nil {
 			return err
 		}
-		client, err := kube.New(t.Kubeconfig, t.Context)
+		// First: of a new cluster, whose DNS has not started, it takes no time.
+		if _, err := names.New(client).Install(ctx); err != nil {
+			return err
+		}
+		controller, err := ingress.Choose(ctx, engine, ingress.Kind(t.Ingress), t.NodeImage)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/image"
+	"github.com/berth-dev/berth/infra/names"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
@@ -76,7 +77,11 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 		if err != nil {
 			return err
 		}
-		if _, err := apply.New(client, project, translate.Namespace(project), app.sink()).Delete(ctx, opts.volumes); err != nil {
+		namespace := translate.Namespace(project)
+		if _, err := apply.New(client, project, namespace, app.sink()).Delete(ctx, opts.volumes); err != nil {
+			return err
+		}
+		if err := names.New(client).Remove(ctx, namespace); err != nil {
 			return err
 		}
 	}

@@ -20,8 +20,8 @@ func newKillCommand(app *App) *cobra.Command {
 		Use:   "kill [SERVICE...]",
 		Short: "Kill the pods of services, which the cluster replaces, or send a signal",
 		Long: `Kill the pods of services at once. The cluster replaces them: that is how to see
-it heal. With --signal, send another signal to the main process of every pod; that
-needs a shell or kill in the image.`,
+it heal. With --signal, send another signal to the main process of every pod (with
+--context, that needs a shell or kill in the image).`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, states, err := app.startedServices(cmd.Context(), args)
@@ -33,7 +33,7 @@ needs a shell or kill in the image.`,
 				if name == "KILL" || name == "9" {
 					return r.EndPods(ctx, s.Service, 0)
 				}
-				return signalPods(ctx, r, s, name)
+				return app.signalPods(ctx, r, s, name)
 			})
 		},
 	}
@@ -41,16 +41,23 @@ needs a shell or kill in the image.`,
 	return cmd
 }
 
-// signalPods sends a signal to the main process of every running pod.
-func signalPods(ctx context.Context, r *running, s model.ServiceState, signal string) error {
+// signalPods sends a signal to the main process of every running pod: through
+// the agent of its node, or on a cluster without one through the API server.
+func (app *App) signalPods(ctx context.Context, r *running, s model.ServiceState, signal string) error {
 	for _, p := range s.Pods {
 		if stateOf(p) != stateRunning {
 			continue
 		}
+		what := fmt.Sprintf("send signal %q to pod %q", signal, p.Name)
+		if app.owned() {
+			err := app.inContainer(ctx, p, func(c container) error { return c.node.Signal(ctx, c.id, signal) })
+			if err != nil {
+				return problem.New(what, err, "")
+			}
+			continue
+		}
 		var output strings.Builder
-		err := signalPod(ctx, r, p, signal, &output)
-		if err != nil {
-			what := fmt.Sprintf("send signal %q to pod %q", signal, p.Name)
+		if err := signalPod(ctx, r, p, signal, &output); err != nil {
 			return problem.New(what, errors.Join(err, errorText(output.String())), "the image needs sh or kill for this; `berth restart` needs neither")
 		}
 	}

@@ -30,6 +30,14 @@ type runOptions struct {
 	name        string
 	user        string
 	workdir     string
+	volumes     []string
+	publish     []string
+	servicePort bool
+	labels      []string
+	capAdd      []string
+	capDrop     []string
+	useAliases  bool
+	quiet       bool
 }
 
 func newRunCommand(app *App) *cobra.Command {
@@ -38,8 +46,9 @@ func newRunCommand(app *App) *cobra.Command {
 		Use:   "run [OPTIONS] SERVICE [COMMAND] [ARG...]",
 		Short: "Run a one-off command in a new pod of a service",
 		Long: `Run a command in a pod of its own, made like those of the service, with its
-volumes and networks but without its ports. The command's exit status is berth's,
-and the pod is removed when it has ended. A service that is not in the cluster is
+volumes and networks but without its ports, unless --publish or --service-ports
+asks for some. The command's exit status is berth's, and the pod is removed when it
+has ended. A service that is not in the cluster is
 built and loaded first, and what it depends on is started.`,
 		Args: cobra.MinimumNArgs(1),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
@@ -68,6 +77,14 @@ built and loaded first, and what it depends on is started.`,
 	flags.StringVar(&opts.name, "name", "", "`name` of the pod")
 	flags.StringVarP(&opts.user, "user", "u", "", "user `id`, or user:group, as numbers")
 	flags.StringVarP(&opts.workdir, "workdir", "w", "", "`directory` to run the command in")
+	flags.StringArrayVarP(&opts.volumes, "volume", "v", nil, "mount a volume of the project or a directory that the nodes see: `SOURCE:TARGET[:ro]`")
+	flags.StringArrayVarP(&opts.publish, "publish", "p", nil, "publish a TCP port on this machine while the command runs: `[IP:]HOST:CONTAINER`")
+	flags.BoolVarP(&opts.servicePort, "service-ports", "P", false, "publish the service's own TCP ports while the command runs")
+	flags.StringArrayVarP(&opts.labels, "label", "l", nil, "give the pod a label: `KEY=VALUE`")
+	flags.StringArrayVar(&opts.capAdd, "cap-add", nil, "add a `capability`")
+	flags.StringArrayVar(&opts.capDrop, "cap-drop", nil, "drop a `capability`")
+	flags.BoolVar(&opts.useAliases, "use-aliases", false, "let the service's names lead to the pod, too")
+	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "print nothing but what the command prints")
 	flags.Bool("rm", true, "remove the pod when the command has ended; always so")
 	return cmd
 }
@@ -90,6 +107,12 @@ func (o runOptions) oneOff(service string, command []string, getenv func(string)
 			return one, problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
 		}
 		one.Env[key] = value
+	}
+	one.UseAliases = o.useAliases
+	one.CapAdd, one.CapDrop = capabilities(o.capAdd), capabilities(o.capDrop)
+	var err error
+	if one.Labels, err = parseLabels(o.labels); err != nil {
+		return one, err
 	}
 	if o.user != "" {
 		user, group, grouped := strings.Cut(o.user, ":")
@@ -114,8 +137,18 @@ const removeFor = 10 * time.Second
 
 // run runs the command from its pod's start to its end.
 func (app *App) run(ctx context.Context, o apply.OneOff, opts runOptions) (err error) {
+	if opts.quiet {
+		app.global.progress = "quiet"
+	}
+	forwards, err := app.runPorts(ctx, o.Service, opts)
+	if err != nil {
+		return err
+	}
 	r, err := app.runnable(ctx, o.Service, opts)
 	if err != nil {
+		return err
+	}
+	if o.Mounts, err = app.runMounts(ctx, opts.volumes); err != nil {
 		return err
 	}
 	in, isFile := app.In.(*os.File)
@@ -140,6 +173,11 @@ func (app *App) run(ctx context.Context, o apply.OneOff, opts runOptions) (err e
 		return err
 	}
 	app.settle()
+	unpublish, err := app.publishRun(ctx, r, pod, forwards)
+	if err != nil {
+		return err
+	}
+	defer unpublish()
 	if o.TTY {
 		err = app.attachTerminal(ctx, r, pod, in)
 	} else {

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/names"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
@@ -120,7 +121,8 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		namespace: s.deploy.Namespace(), cluster: s.info.Name,
 	}
 	deps.Syncer = newSyncer(s)
-	return deps, nil
+	err = app.useNames(ctx, s, &deps, opts.plan)
+	return deps, err
 }
 
 // target says what the session's cluster can do.
@@ -143,6 +145,33 @@ func (app *App) target(ctx context.Context, engine *docker.Client, s *session) (
 		}
 	}
 	return t, nil
+}
+
+// useNames has the cluster's DNS serve the names of compose networks. A DNS
+// that does not know of them yet learns, unless nothing may be changed.
+func (app *App) useNames(ctx context.Context, s *session, deps *devloop.Deps, plan bool) (err error) {
+	dns := names.New(s.kube)
+	address := dns.Install
+	if plan {
+		address = dns.Address
+	}
+	if deps.Target.DNSAddress, err = address(ctx); err != nil || deps.Target.DNSAddress == "" {
+		return err
+	}
+	deps.Target.DNSZone = names.Zone
+	deps.Resolver = &resolver{dns: dns, namespace: s.deploy.Namespace()}
+	return nil
+}
+
+// resolver makes the names of one project known to the cluster's DNS.
+type resolver struct {
+	dns       *names.Resolver
+	namespace string
+}
+
+// Set makes names all that the project has.
+func (r *resolver) Set(ctx context.Context, names []model.Name, sink progress.Sink) error {
+	return r.dns.Set(ctx, r.namespace, names, sink)
 }
 
 // connectNodes opens the nodes and puts the agent onto each.

@@ -26,20 +26,26 @@ func newStopCommand(app *App) *cobra.Command {
 				return err
 			}
 			return app.each(cmd.Context(), states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
-				if err := r.Stop(ctx, s.Service); err != nil {
-					return err
-				}
-				if grace >= 0 {
-					if err := r.EndPods(ctx, s.Service, int64(grace)); err != nil {
-						return err
-					}
-				}
-				return r.Ended(ctx, s.Service)
+				return stopService(ctx, r, s.Service, grace)
 			})
 		},
 	}
 	cmd.Flags().IntVarP(&grace, "timeout", "t", grace, "kill after so many `seconds`; default: the services' stop_grace_period")
 	return cmd
+}
+
+// stopService ends the pods of a service, killing them after grace seconds if
+// that is not negative, and returns when they are gone.
+func stopService(ctx context.Context, r *running, service string, grace int) error {
+	if err := r.Stop(ctx, service); err != nil {
+		return err
+	}
+	if grace >= 0 {
+		if err := r.EndPods(ctx, service, int64(grace)); err != nil {
+			return err
+		}
+	}
+	return r.Ended(ctx, service)
 }
 
 func newStartCommand(app *App) *cobra.Command {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,14 +54,14 @@ func (app *App) top(ctx context.Context, r *running, states []model.ServiceState
 			}
 			l := &listing{service: s.Service, pod: p.Name}
 			all = append(all, l)
-			calls.Go(func() { l.text, l.err = processes(ctx, r, p) })
+			calls.Go(func() { l.text, l.err = app.processes(ctx, r, p) })
 		}
 	}
 	calls.Wait()
 	var errs []error
 	for _, l := range all {
 		if l.err != nil {
-			errs = append(errs, problem.New(fmt.Sprintf("list the processes of pod %q", l.pod), l.err, "the image needs ps or sh for this"))
+			errs = append(errs, problem.New(fmt.Sprintf("list the processes of pod %q", l.pod), l.err, hintIf(!app.owned(), "the image needs ps or sh for this")))
 			continue
 		}
 		fmt.Fprintf(app.Out, "%s (%s)\n%s\n", l.service, l.pod, strings.TrimRight(l.text, "\n"))
@@ -67,8 +69,33 @@ func (app *App) top(ctx context.Context, r *running, states []model.ServiceState
 	return errors.Join(errs...)
 }
 
-// processes lists a container's processes with ps, else with its shell.
-func processes(ctx context.Context, r *running, p model.PodState) (string, error) {
+// processes lists a container's processes through the agent of its node, on a
+// cluster without one with what the image has.
+func (app *App) processes(ctx context.Context, r *running, p model.PodState) (text string, err error) {
+	if !app.owned() {
+		return processesByExec(ctx, r, p)
+	}
+	err = app.inContainer(ctx, p, func(c container) error {
+		list, err := c.node.Processes(ctx, c.id)
+		if err != nil {
+			return err
+		}
+		var b strings.Builder
+		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "UID\tPID\tSTATE\tTIME\tCMD")
+		for _, x := range list {
+			used := time.Duration(x.CPU * float64(time.Second)).Truncate(time.Second)
+			fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\n", x.UID, x.PID, x.State, used, x.Command)
+		}
+		err = w.Flush()
+		text = b.String()
+		return err
+	})
+	return text, err
+}
+
+// processesByExec lists a container's processes with ps, else with its shell.
+func processesByExec(ctx context.Context, r *running, p model.PodState) (string, error) {
 	var last error
 	for _, command := range [][]string{{"ps", "-ef"}, {"ps"}, {"sh", "-c", psScript}} {
 		var out, errOut strings.Builder
@@ -79,4 +106,11 @@ func processes(ctx context.Context, r *running, p model.PodState) (string, error
 		last = errors.Join(err, errorText(errOut.String()))
 	}
 	return "", last
+}
+
+func hintIf(applies bool, hint string) string {
+	if applies {
+		return hint
+	}
+	return ""
 }

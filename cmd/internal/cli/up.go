@@ -21,6 +21,7 @@ type upOptions struct {
 
 func newUpCommand(app *App) *cobra.Command {
 	var opts upOptions
+	var attach attachOptions
 	cmd := &cobra.Command{
 		Use:   "up [SERVICE...]",
 		Short: "Create the cluster if needed, build, load and start the services",
@@ -47,6 +48,12 @@ only what is not done yet.`,
 				_, err = fmt.Fprint(app.Out, plan)
 				return err
 			}
+			if attach.stays() {
+				if err := attach.check(s, cmd.Flags().Changed("detach")); err != nil {
+					return err
+				}
+				return app.upAttached(cmd.Context(), s, up, attach)
+			}
 			result, err := s.engine.Up(cmd.Context(), up)
 			app.settle()
 			if err != nil {
@@ -61,6 +68,7 @@ only what is not done yet.`,
 		},
 	}
 	opts.register(cmd)
+	attach.register(cmd.Flags())
 	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and do nothing")
 	addFormatFlag(cmd, &opts.format)
 	return cmd

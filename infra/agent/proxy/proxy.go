@@ -11,7 +11,7 @@ import (
 
 // Options are the times a proxy goes by. A zero field takes the default.
 type Options struct {
-	DialTimeout  time.Duration // for one node to accept a connection, default 1 s
+	DialTimeout  time.Duration // for one node to accept a connection, default 400 ms: a lost SYN is repeated after a second
 	Patience     time.Duration // for all nodes together, while they refuse, default 3 s
 	RetryEvery   time.Duration // between two rounds over the nodes, default 50 ms
 	BadFor       time.Duration // how long a silent node is asked last, default 5 s
@@ -27,7 +27,7 @@ func (o Options) withDefaults() Options {
 			*d = v
 		}
 	}
-	def(&o.DialTimeout, time.Second)
+	def(&o.DialTimeout, 400*time.Millisecond)
 	def(&o.Patience, 3*time.Second)
 	def(&o.RetryEvery, 50*time.Millisecond)
 	def(&o.BadFor, 5*time.Second)

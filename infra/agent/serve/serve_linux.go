@@ -60,6 +60,16 @@ func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
 		return answer(r, func(a wire.SyncArgs) (any, error) { return syncFiles(a.Container, r) })
 	case wire.OpSupervisor:
 		return answer(r, func(a wire.SupervisorArgs) (any, error) { return askSupervisor(ctx, a) })
+	case wire.OpSignal:
+		return with(r, sendSignal)
+	case wire.OpProcesses:
+		return with(r, func(a wire.ProcessesArgs) error { return processes(ctx, "/proc", a, r) })
+	case wire.OpStat:
+		return answer(r, func(a wire.StatArgs) (any, error) { return stat(a) })
+	case wire.OpArchive:
+		return with(r, func(a wire.ArchiveArgs) error { return archive(a, r) })
+	case wire.OpExtract:
+		return answer(r, func(a wire.ExtractArgs) (any, error) { return extract(a, r) })
 	case wire.OpLogs:
 		return with(r, func(a wire.LogsArgs) error { return readLog(ctx, podLogs, a, r) })
 	}

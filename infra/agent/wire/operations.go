@@ -1,5 +1,7 @@
 package wire
 
+import "io/fs"
+
 // The operations of the agent, with the types of their arguments and values.
 // Paths are the node's unless said otherwise.
 const (
@@ -12,6 +14,11 @@ const (
 	OpSync         = "sync"         // SyncArgs, body: what WriteFile writes -> SyncValue
 	OpSupervisor   = "supervisor"   // SupervisorArgs -> SupervisorValue
 	OpLogs         = "logs"         // LogsArgs -> nothing; output: lines as the CRI writes them
+	OpSignal       = "signal"       // SignalArgs -> nothing
+	OpProcesses    = "processes"    // ProcessesArgs -> nothing; output: one Process a line, as JSON
+	OpStat         = "stat"         // StatArgs -> StatValue
+	OpArchive      = "archive"      // ArchiveArgs -> nothing; output: tar
+	OpExtract      = "extract"      // ExtractArgs, body: tar -> ExtractValue
 )
 
 // Image is a name that the node's containerd knows.
@@ -70,4 +77,56 @@ type LogsArgs struct {
 	Container string `json:"container"` // containerd id
 	Tail      int    `json:"tail"`      // the last so many lines; negative: all
 	Follow    bool   `json:"follow"`    // and those to come, until the log is removed
+}
+
+// StatArgs names a path inside a container.
+type StatArgs struct {
+	Container string `json:"container"` // containerd id
+	Path      string `json:"path"`      // inside the container
+	Follow    bool   `json:"follow"`    // a symbolic link at its end
+}
+
+// StatValue is what there is.
+type StatValue struct {
+	Mode fs.FileMode `json:"mode"`
+	Size int64       `json:"size"`
+	Link string      `json:"link,omitempty"`
+}
+
+// ArchiveArgs says what to read of a container.
+type ArchiveArgs struct {
+	StatArgs
+	Base string `json:"base"` // what the root of the tar is called
+}
+
+// ExtractArgs says where to unpack a tar.
+type ExtractArgs struct {
+	Container string `json:"container"` // containerd id
+	Dir       string `json:"dir"`       // inside the container; it exists
+	Owners    bool   `json:"owners"`    // as the tar says, not root
+}
+
+// ExtractValue counts what was done.
+type ExtractValue struct {
+	Entries int `json:"entries"`
+}
+
+// SignalArgs sends a signal to a container's first process.
+type SignalArgs struct {
+	Container string `json:"container"` // containerd id
+	Signal    string `json:"signal"`    // HUP, USR1 or a number
+}
+
+// ProcessesArgs names a container.
+type ProcessesArgs struct {
+	Container string `json:"container"` // containerd id
+}
+
+// Process is a process of a container.
+type Process struct {
+	UID     int     `json:"uid"`
+	PID     int     `json:"pid"`   // as the container sees it
+	State   string  `json:"state"` // one letter, as proc(5) says
+	CPU     float64 `json:"cpu"`   // seconds of processor time
+	Command string  `json:"command"`
 }

@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
+)
+
+// attachOptions are the flags by which up stays until a container ends.
+type attachOptions struct {
+	onExit       bool
+	onFailure    bool
+	exitCodeFrom string
+	timeout      int
+	noPrefix     bool
+	timestamps   bool
+}
+
+func (o *attachOptions) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.onExit, "abort-on-container-exit", false, "stay, print the logs, and stop everything as soon as a container ends; its exit status is berth's")
+	flags.BoolVar(&o.onFailure, "abort-on-container-failure", false, "the same as soon as a container ends with another status than 0")
+	flags.StringVar(&o.exitCodeFrom, "exit-code-from", "", "the exit status of `SERVICE` is berth's; implies --abort-on-container-exit")
+	flags.IntVarP(&o.timeout, "timeout", "t", -1, "kill after so many `seconds` when everything is stopped; default: the services' stop_grace_period")
+	flags.BoolVar(&o.noPrefix, "no-log-prefix", false, "print logs without the services' names")
+	flags.BoolVar(&o.timestamps, "timestamps", false, "print the time of each line of the logs")
+}
+
+// stays reports whether up is to stay.
+func (o attachOptions) stays() bool { return o.onExit || o.onFailure || o.exitCodeFrom != "" }
+
+func (o attachOptions) check(s *session, detach bool) error {
+	if detach {
+		return problem.New("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
+	}
+	if o.onExit && o.onFailure {
+		return problem.New("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "")
+	}
+	services := s.input.Project.ServiceNames()
+	if name := o.exitCodeFrom; name != "" && !slices.Contains(services, name) {
+		return problem.New(fmt.Sprintf("--exit-code-from %q", name), errors.New("there is no such service"), suggestion(name, services))
+	}
+	return nil
+}
+
+// An attachment is an up that stays.
+type attachment struct {
+	app     *App
+	session *session
+	running *running
+	opts    attachOptions
+	since   time.Time
+	awaited map[string]bool // services that others wait for to complete: their good end is no reason to stop
+
+	mu    sync.Mutex
+	codes map[string]int // of services that have ended, the last
+	first *apply.Exit    // the end that ends everything
+}
+
+// upAttached brings the project up, prints its logs until a container ends,
+// stops everything and passes an exit status on. An interrupt stops everything
+// too.
+func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions, opts attachOptions) error {
+	a := &attachment{
+		app: app, session: s, opts: opts, since: time.Now(), awaited: completers(s.input), codes: map[string]int{},
+		running: &running{Project: s.deploy, kube: s.kube, name: s.input.Project.Name, known: s.input.Project.ServiceNames()},
+	}
+	watching, endWatch := context.WithCancel(context.WithoutCancel(ctx))
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer endWatch()
+	ended, upErr := make(chan struct{}), error(nil)
+	watcher.Go(func() {
+		// It ends when it is told to; until then it survives what can be survived.
+		_ = s.deploy.Exits(watching, a.since, func(e apply.Exit) { a.exited(e, ended) })
+	})
+	upCtx, stopUp := context.WithCancel(ctx)
+	defer stopUp()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, upErr = s.engine.Up(upCtx, up)
+	}()
+	select {
+	case <-done:
+	case <-ended:
+		stopUp()
+		<-done
+	}
+	app.settle()
+	if a.exit() == nil && upErr != nil && !a.failed(ctx, ended) {
+		return errors.Join(upErr, a.stop(ctx))
+	}
+	err := a.follow(ctx, ended)
+	if stopErr := a.stop(ctx); err == nil {
+		err = stopErr
+	}
+	if err != nil {
+		return err
+	}
+	return a.status(ctx)
+}
+
+// completers are the services that others wait for to complete.
+func completers(in translate.Input) map[string]bool {
+	names := map[string]bool{}
+	for _, s := range in.Project.Services {
+		for name, d := range s.DependsOn {
+			if d.Condition == "service_completed_successfully" {
+				names[name] = true
+			}
+		}
+	}
+	return names
+}
+
+// exited notes the end of a container.
+func (a *attachment) exited(e apply.Exit, ended chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.codes[e.Service] = e.Code
+	over := !e.Asked && (!a.opts.onFailure || e.Code != 0) && (e.Code != 0 || !a.awaited[e.Service])
+	if over && a.first == nil {
+		a.first = &e
+		close(ended)
+	}
+}
+
+func (a *attachment) exit() *apply.Exit {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.first
+}
+
+// failed waits a moment for the end of a container, which may be why up
+// failed: the two learn of it separately.
+func (a *attachment) failed(ctx context.Context, ended <-chan struct{}) bool {
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	case <-time.After(2 * time.Second):
+	}
+	return false
+}
+
+// follow prints the logs until a container has ended, and then what is left of
+// them.
+func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
+	services := a.running.known
+	states, err := a.running.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	a.running.states = states
+	printer := a.app.newLogPrinter(a.running, services, logsOptions{follow: true, noPrefix: a.opts.noPrefix, timestamps: a.opts.timestamps})
+	defer printer.flush()
+	last := map[string]time.Time{} // by pod and container, of the last line
+	options := kube.TailOptions{
+		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
+		Want: func(*corev1.Pod, string) bool { return true },
+	}
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-ended:
+			stop()
+		case <-following.Done():
+		}
+	}()
+	err = a.running.kube.Tail(following, a.running.Namespace(), options, func(pod *corev1.Pod, l kube.LogLine) {
+		last[pod.Name+"/"+l.Container] = l.Time
+		printer.line(pod, l)
+	})
+	if following.Err() == nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil // stopping everything comes next
+	}
+	options.Follow = false
+	seen := maps.Clone(last)
+	return a.running.kube.Tail(ctx, a.running.Namespace(), options, func(pod *corev1.Pod, l kube.LogLine) {
+		if l.Time.After(seen[pod.Name+"/"+l.Container]) {
+			printer.line(pod, l)
+		}
+	})
+}
+
+// stopFor is how long stopping may take after an interrupt.
+const stopFor = 2 * time.Minute
+
+// stop ends all pods of the project.
+func (a *attachment) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopFor)
+	defer cancel()
+	states, err := a.running.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	if e := a.exit(); e != nil {
+		progress.Say(a.app.sink(), progress.Note, e.Service, fmt.Sprintf("pod %s ended with status %d: stopping everything", e.Pod, e.Code))
+	}
+	err = a.app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
+		return stopService(ctx, a.running, s.Service, a.opts.timeout)
+	})
+	a.app.settle()
+	return err
+}
+
+// status is berth's own end: that of the chosen service, else that of the
+// container whose end ended everything.
+func (a *attachment) status(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	code := 0
+	if a.first != nil {
+		code = a.first.Code
+	}
+	if name := a.opts.exitCodeFrom; name != "" {
+		status, known := a.codes[name]
+		if !known {
+			return problem.New(fmt.Sprintf("--exit-code-from %q", name), errors.New("it had not ended, and left no exit status when it was stopped"), "")
+		}
+		code = status
+	}
+	if code != 0 {
+		return exitError{code}
+	}
+	return nil
+}
