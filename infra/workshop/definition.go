@@ -98,7 +98,7 @@ type Span time.Duration
 func (s *Span) UnmarshalYAML(node *yaml.Node) error {
 	d, err := time.ParseDuration(node.Value)
 	if err != nil || d < 0 {
-		return fmt.Errorf("line %d: %q is not a time such as 90s, 10m or 2h", node.Line, node.Value)
+		return fmt.Errorf("%q is not a time such as 90s, 10m or 2h", node.Value)
 	}
 	*s = Span(d)
 	return nil
@@ -130,7 +130,7 @@ func Read(dir string) (Workshop, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&w); err != nil {
-		return Workshop{}, problem.New("read "+path, errors.New(strings.TrimPrefix(err.Error(), "yaml: ")), "berth workshop lint "+dir)
+		return Workshop{}, problem.New("read "+path, errors.New(yamlFaults(err)), "berth workshop lint "+dir)
 	}
 	var lines yaml.Node
 	if err := yaml.Unmarshal(raw, &lines); err != nil {
@@ -140,6 +140,20 @@ func Read(dir string) (Workshop, error) {
 		return Workshop{}, problem.New("read "+path, errors.New(strings.Join(found, "\n")), "berth workshop lint "+dir)
 	}
 	return w, nil
+}
+
+// yamlFaults is what the reader of YAML says, a line for each fault.
+func yamlFaults(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if _, rest, found := strings.Cut(text, "construct errors:"); found {
+		text = rest
+	}
+	text = strings.ReplaceAll(text, " in type workshop.", " in ")
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 // check lists what is wrong with the values, as "line N: ...".

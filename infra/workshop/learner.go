@@ -170,7 +170,7 @@ func ConfinedKubeconfig(ctx context.Context, c *kube.Client, admin []byte, l Lea
 
 // OpenKubeconfig is the administrator's access with a namespace chosen.
 func OpenKubeconfig(admin []byte, l Learner) ([]byte, error) {
-	return rewrite(admin, l.Namespace, l.Name, nil)
+	return rewrite(admin, l.Namespace, "", nil) // the context keeps its name: berth finds the cluster by it
 }
 
 // rewrite gives a kubeconfig of one context a namespace and, if user is not
@@ -180,6 +180,7 @@ func rewrite(admin []byte, namespace, name string, user map[string]any) ([]byte,
 		Clusters []json.RawMessage `json:"clusters"`
 		Users    []map[string]any  `json:"users"`
 		Contexts []struct {
+			Name    string `json:"name"`
 			Context struct {
 				Cluster string `json:"cluster"`
 			} `json:"context"`
@@ -192,6 +193,7 @@ func rewrite(admin []byte, namespace, name string, user map[string]any) ([]byte,
 		return nil, errors.New("the cluster's kubeconfig does not have one context")
 	}
 	if user == nil {
+		name = k.Contexts[0].Name
 		user, _ = k.Users[0]["user"].(map[string]any)
 	}
 	return yaml.Marshal(map[string]any{

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -60,15 +62,17 @@ func Lint(dir string) ([]Finding, error) {
 	return found, nil
 }
 
+// yamlLine is where a fault of YAML says that it stands.
+var yamlLine = regexp.MustCompile(`\bline ([0-9]+)(?:, column [0-9]+)?: `)
+
 // yamlFinding reads "line N: text".
 func yamlFinding(message string) Finding {
-	f := Finding{File: File, Text: message}
-	var line int
-	if n, _ := fmt.Sscanf(message, "line %d:", &line); n == 1 {
-		_, rest, _ := strings.Cut(message, ": ")
-		f.Line, f.Text = line, rest
+	at := yamlLine.FindStringSubmatchIndex(message)
+	if at == nil {
+		return Finding{File: File, Text: message}
 	}
-	return f
+	line, _ := strconv.Atoi(message[at[2]:at[3]])
+	return Finding{File: File, Line: line, Text: message[at[1]:]}
 }
 
 func (w Workshop) lintStep(s Step) []Finding {

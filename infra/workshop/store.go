@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -200,4 +201,21 @@ func (s Store) replace(name string, data []byte) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// maxMessage is how long a message to all learners may be, in bytes.
+const maxMessage = 500
+
+// Broadcast adds a message for all learners of a workshop.
+func (s Store) Broadcast(name, text string, at time.Time) error {
+	text = strings.TrimSpace(text)
+	if text == "" || len(text) > maxMessage {
+		return problem.New("tell all learners", fmt.Errorf("%d bytes of text", len(text)), fmt.Sprintf("write 1 to %d", maxMessage))
+	}
+	run, err := s.Load(name)
+	if err != nil {
+		return err
+	}
+	run.Messages = append(run.Messages, Message{At: at, Text: text})
+	return s.write(filepath.Join(run.Name, "run.json"), run)
 }

@@ -42,7 +42,7 @@ in the browser; "check" says what is still missing.`,
 		newWorkshopNewCommand(app), newWorkshopLintCommand(app), newWorkshopStartCommand(app), newWorkshopStatusCommand(app, &flags),
 		newWorkshopCheckCommand(app, &flags), newWorkshopNextCommand(app, &flags), newWorkshopBackCommand(app, &flags),
 		newWorkshopSolveCommand(app, &flags), newWorkshopResetCommand(app, &flags), newWorkshopStopCommand(app, &flags),
-		newWorkshopEnvCommand(app, &flags),
+		newWorkshopEnvCommand(app, &flags), newWorkshopServeCommand(app, &flags), newWorkshopBroadcastCommand(app, &flags),
 	)
 	return cmd
 }

@@ -1,0 +1,96 @@
+// What the page does beyond showing HTML: copy buttons, answers without a
+// reload, live state, keys, the clock. Without it the forms still work.
+"use strict";
+(() => {
+  const body = document.body, base = body.dataset.base;
+  const answer = document.getElementById("answer");
+
+  for (const pre of document.querySelectorAll("article pre")) {
+    const box = document.createElement("div"), button = document.createElement("button");
+    box.className = "code";
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(pre.textContent.replace(/\n$/, ""));
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    pre.replaceWith(box);
+    box.append(pre, button);
+  }
+
+  let busy = false;
+  async function act(form) {
+    if (busy || form.dataset.ask && !confirm(form.dataset.ask)) return;
+    busy = true;
+    const buttons = document.querySelectorAll("form button");
+    const was = [...buttons].map((b) => b.disabled);
+    buttons.forEach((b) => { b.disabled = true; });
+    answer.className = "waiting";
+    answer.textContent = "Working on it …";
+    try {
+      const response = await fetch(form.action, {
+        method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(form)),
+      });
+      const result = await response.json();
+      if (result.go) {
+        location.href = result.go;
+        return;
+      }
+      answer.className = result.class;
+      answer.innerHTML = result.html; // made by the server's templates
+      answer.scrollIntoView({ block: "nearest" });
+      if (form.dataset.act === "broadcast") form.reset();
+      refresh();
+    } catch (err) {
+      answer.className = "bad";
+      answer.textContent = "berth does not answer. Does `berth workshop serve` still run? (" + err.message + ")";
+    } finally {
+      busy = false;
+      buttons.forEach((b, i) => { b.disabled = was[i]; });
+    }
+  }
+  document.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act(event.target);
+  });
+
+  const live = document.getElementById("live");
+  async function refresh() {
+    if (document.hidden || live.querySelector("details[open]") || live.contains(document.activeElement)) return;
+    try {
+      const response = await fetch(body.dataset.live);
+      if (!response.ok) return;
+      live.innerHTML = await response.text();
+      const step = response.headers.get("Berth-Step");
+      if (step && step !== body.dataset.step && !busy) location.href = base; // moved on the command line
+      const messages = document.getElementById("messages"), told = response.headers.get("Berth-Messages");
+      if (messages && told !== String(messages.childElementCount)) location.reload();
+    } catch (err) {
+      // the next one may work
+    }
+  }
+  setInterval(refresh, 2000);
+
+  const elapsed = document.getElementById("elapsed"), started = Number(body.dataset.started);
+  function tick() {
+    const s = Math.max(0, Math.floor(Date.now() / 1000 - started));
+    const two = (n) => String(n).padStart(2, "0");
+    elapsed.textContent = Math.floor(s / 3600) + ":" + two(Math.floor(s / 60) % 60) + ":" + two(s % 60);
+  }
+  tick();
+  setInterval(tick, 1000);
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
+    const acts = { c: "check", n: "next", b: "back" };
+    if (acts[event.key]) {
+      const form = document.querySelector(`form[data-act="${acts[event.key]}"]`);
+      if (form) form.requestSubmit();
+      else location.href = base;
+    }
+    const links = [...document.querySelectorAll("nav a")], shown = links.findIndex((a) => a.hasAttribute("aria-current"));
+    const other = links[shown + { ArrowRight: 1, ArrowLeft: -1 }[event.key]];
+    if (other) other.click();
+  });
+})();
