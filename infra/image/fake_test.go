@@ -44,6 +44,28 @@ func newFakeNode(name string) *fakeNode {
 
 func (n *fakeNode) Name() string { return n.name }
 
+func (n *fakeNode) Open(ctx context.Context) error { return ctx.Err() }
+
+func (n *fakeNode) Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := map[string]digest.Digest{}
+	for _, name := range names {
+		img, ok := n.images[name]
+		if !ok {
+			continue
+		}
+		whole := true
+		for _, id := range n.manifests[img.Target] {
+			whole = whole && n.snapshots[id]
+		}
+		if whole {
+			found[name] = img.Target
+		}
+	}
+	return found, ctx.Err()
+}
+
 func (n *fakeNode) State(ctx context.Context, names []string, d digest.Digest) (NodeState, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

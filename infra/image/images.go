@@ -31,12 +31,13 @@ type Images struct {
 	limit  int64
 	getenv func(string) string
 
-	once     sync.Once // guards store
-	store    bool      // the engine keeps images in containerd
-	storeErr error
+	storeMu    sync.Mutex // held while the engine is asked
+	storeKnown bool
+	store      bool // the engine keeps images in containerd
 
 	mu            sync.Mutex
-	builtinSyntax bool // the frontend image that `# syntax=` names cannot be had
+	own           string // the engine's platform, "" before it was asked
+	builtinSyntax bool   // the frontend image that `# syntax=` names cannot be had
 	saidClassic   bool
 	seen          map[string]NodeState // by node, after the last load onto it
 }
@@ -83,10 +84,19 @@ func New(engine *docker.Client, opts Options) (*Images, error) {
 	return &Images{engine: engine, cache: cache, limit: limit, getenv: opts.Getenv}, nil
 }
 
-// containerdStore asks the engine, once, where it keeps images.
+// containerdStore asks the engine where it keeps images, until it has answered
+// once.
 func (i *Images) containerdStore(ctx context.Context) (bool, error) {
-	i.once.Do(func() { i.store, i.storeErr = i.engine.ContainerdStore(ctx) })
-	return i.store, i.storeErr
+	i.storeMu.Lock()
+	defer i.storeMu.Unlock()
+	if i.storeKnown {
+		return i.store, nil
+	}
+	store, err := i.engine.ContainerdStore(ctx)
+	if err == nil {
+		i.store, i.storeKnown = store, true
+	}
+	return store, err
 }
 
 // tagPrefix begins the content tags that berth makes, and only those.

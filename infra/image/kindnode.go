@@ -58,6 +58,12 @@ func (n *KindNode) Name() string { return n.shell.container }
 // Close ends the shell in the node.
 func (n *KindNode) Close() { n.shell.close() }
 
+// Open starts the shell.
+func (n *KindNode) Open(ctx context.Context) error {
+	_, err := n.shell.run(ctx, ":")
+	return err
+}
+
 const separator = "--berth--"
 
 // State asks for snapshots and records with one command.
@@ -83,6 +89,35 @@ func (n *KindNode) State(ctx context.Context, names []string, d digest.Digest) (
 		state.Images[i.Name] = i.Target
 	}
 	return state, nil
+}
+
+// Unpacked asks for the records alone: an image is unpacked when the node has the
+// snapshot of its last layer, which cannot be without those below it.
+func (n *KindNode) Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error) {
+	command := ctr + "images check"
+	for _, name := range names {
+		command += " " + quote("name=="+strconv.Quote(name))
+	}
+	out, err := n.shell.run(ctx, command)
+	if err != nil {
+		return nil, fmt.Errorf("ask what images it has: %w", err)
+	}
+	return parseUnpacked(out), nil
+}
+
+// parseUnpacked reads `ctr images check`: REF TYPE DIGEST STATUS SIZE UNPACKED.
+func parseUnpacked(text string) map[string]digest.Digest {
+	found := map[string]digest.Digest{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[len(f)-1] != "true" {
+			continue
+		}
+		if d, err := digest.Parse(f[2]); err == nil {
+			found[f[0]] = d
+		}
+	}
+	return found
 }
 
 // parseSnapshots reads `ctr snapshots ls`: KEY PARENT KIND, PARENT being empty

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -60,6 +61,8 @@ func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, 
 	if len(r.Nodes) == 0 {
 		return nil, errors.New("there is no node to load images onto")
 	}
+	ready := i.getReady(ctx, r)
+	defer ready.Wait()
 	platform, err := i.loadPlatform(ctx, r.Platform)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,19 @@ func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, 
 	return all, errors.Join(errs...)
 }
 
+// getReady starts what takes its time while the images are looked up. What
+// fails here is asked again, and then reported.
+func (i *Images) getReady(ctx context.Context, r LoadRequest) *sync.WaitGroup {
+	var running sync.WaitGroup
+	for _, n := range r.Nodes {
+		running.Go(func() { _ = n.Open(ctx) })
+	}
+	if len(r.Refs) > 0 {
+		running.Go(func() { _, _ = i.containerdStore(ctx) })
+	}
+	return &running
+}
+
 // Platform is the engine's own, as os/arch.
 func (i *Images) Platform(ctx context.Context) (string, error) { return i.loadPlatform(ctx, "") }
 
@@ -96,27 +112,44 @@ func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error)
 		}
 		return platforms.Format(platforms.Normalize(p)), nil
 	}
+	i.mu.Lock()
+	own := i.own
+	i.mu.Unlock()
+	if own != "" {
+		return own, nil
+	}
 	arch, err := i.engine.Arch(ctx)
 	if err != nil {
 		return "", fmt.Errorf("ask the engine for its architecture: %w", err)
 	}
-	return "linux/" + arch, nil
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.own = "linux/" + arch
+	return i.own, nil
 }
 
 // loadables looks every image up, and reports all that are missing.
 func (i *Images) loadables(ctx context.Context, r LoadRequest, platform string) ([]loadable, error) {
+	type answer struct {
+		img   docker.Image
+		found bool
+		err   error
+	}
+	answers := make([]answer, len(r.Refs))
+	inParallel(len(r.Refs), 8, func(n int) {
+		answers[n].img, answers[n].found, answers[n].err = i.engine.InspectImage(ctx, r.Refs[n])
+	})
 	var items []loadable
 	var missing []string
-	for _, ref := range r.Refs {
-		img, found, err := i.engine.InspectImage(ctx, ref)
-		if err != nil {
-			return nil, err
+	for n, ref := range r.Refs {
+		if answers[n].err != nil {
+			return nil, answers[n].err
 		}
-		if !found {
+		if !answers[n].found {
 			missing = append(missing, ref)
 			continue
 		}
-		item, err := i.fromEngine(ref, img, platform)
+		item, err := i.fromEngine(ref, answers[n].img, platform)
 		if err != nil {
 			return nil, err
 		}

@@ -333,6 +333,10 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	if err := send(third, repo+":3", nil, 1); err == nil {
 		t.Error("an import that lacks a layer succeeded")
 	}
+	unpacked, err := node.Unpacked(t.Context(), []string{repo + ":1", repo + ":2", repo + ":3"})
+	if err != nil || len(unpacked) != 2 || unpacked[repo+":1"] != first.Digest() || unpacked[repo+":2"] != second.Digest() {
+		t.Errorf("unpacked are %v (%v)", unpacked, err)
+	}
 	if len(missingLayers(third.ChainIDs(), state(repo+":3"))) == 0 {
 		t.Error("the node claims layers it was never sent")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -220,7 +221,7 @@ func (j *loadJob) loadNode(ctx context.Context, node Node, state NodeState, img 
 	}
 	r, err := j.send(ctx, node, img, missing)
 	if err == nil {
-		err = j.verify(ctx, node, img)
+		err = j.verify(ctx, node, state, img)
 	}
 	if err == nil || ctx.Err() != nil {
 		return r, err
@@ -235,7 +236,7 @@ func (j *loadJob) loadNode(ctx context.Context, node Node, state NodeState, img 
 		r, retryErr = j.send(ctx, node, complete, all)
 	}
 	if retryErr == nil {
-		retryErr = j.verify(ctx, node, complete)
+		retryErr = j.verify(ctx, node, NodeState{}, complete)
 	}
 	return r, retryErr
 }
@@ -259,7 +260,7 @@ func (j *loadJob) rename(ctx context.Context, node Node, state NodeState, img la
 		if err := node.Tag(ctx, name, lacking, j.item.labels); err != nil {
 			return false, nodeResult{}, nil // it may have gone meanwhile: send it
 		}
-		return true, nodeResult{outcome: model.LoadRetagged}, j.verify(ctx, node, img)
+		return true, nodeResult{outcome: model.LoadRetagged}, j.verify(ctx, node, state, img)
 	}
 	return false, nodeResult{}, nil
 }
@@ -307,8 +308,22 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// verify checks that the node has every name and every layer.
-func (j *loadJob) verify(ctx context.Context, node Node, img layout.Image) error {
+// verify checks that the node has every name and every layer. before is what
+// it had before the load.
+func (j *loadJob) verify(ctx context.Context, node Node, before NodeState, img layout.Image) error {
+	if unpacked, err := node.Unpacked(ctx, j.item.names); err == nil && j.all(unpacked, img) {
+		now := NodeState{Snapshots: maps.Clone(before.Snapshots)}
+		if now.Snapshots == nil {
+			now.Snapshots = map[digest.Digest]bool{}
+		}
+		for _, id := range img.ChainIDs() {
+			now.Snapshots[id] = true
+		}
+		j.images.sawNode(node, now)
+		return nil
+	}
+	// Something is missing, or the image is for a platform that is not the
+	// node's, whose layers only the snapshots tell of.
 	state, err := node.State(ctx, j.item.names, "")
 	if err != nil {
 		return err
@@ -323,6 +338,16 @@ func (j *loadJob) verify(ctx context.Context, node Node, img layout.Image) error
 	}
 	j.images.sawNode(node, state)
 	return nil
+}
+
+// all reports whether every name stands for img.
+func (j *loadJob) all(found map[string]digest.Digest, img layout.Image) bool {
+	for _, name := range j.item.names {
+		if found[name] != img.Digest() {
+			return false
+		}
+	}
+	return true
 }
 
 func firstLine(err error) string {

@@ -12,9 +12,14 @@ import (
 // made by NewNode.
 type Node interface {
 	Name() string
+	// Open gets ready for the rest, which does so itself when it has to.
+	Open(ctx context.Context) error
 	// State lists the node's unpacked layers, and the records of images that
 	// have one of the names or the digest (of a manifest or index; "" for none).
 	State(ctx context.Context, names []string, d digest.Digest) (NodeState, error)
+	// Unpacked lists, of the images with these names, those whose layers are all
+	// unpacked: less than State tells, and sooner.
+	Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error)
 	// Import gives the node an OCI archive of size bytes.
 	Import(ctx context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error
 	// Tag gives the image called source the further names.
