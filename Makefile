@@ -14,7 +14,7 @@ LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
 # What needs the engine and the cluster. Long cases in them (testneed.Long) run in turn, by SEED; make test-full
 # runs them all, and the packages of LONG.
-SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/gateway ./infra/image ./infra/apply ./cmd/internal/cli ./examples
+SMOKE          := ./infra/agent ./infra/kube ./infra/ingress ./infra/gateway ./infra/image ./infra/apply ./cmd/internal/cli ./devloop/devtest ./examples
 LONG           := ./infra/cluster ./infra/offline
 SEED           := $(or $(SEED),$(shell date +%Y%m%d%H))
 LEFT_OUT       := $(CURDIR)/.berth/left-out

@@ -64,6 +64,10 @@ type Applier interface {
 	// Wait returns nil when service has reached cond, and an error with the
 	// reason, exit code and last log lines as soon as it cannot any more.
 	Wait(ctx context.Context, service string, cond model.WaitCondition, sink progress.Sink) error
+	// Swap gives the pods that run images of a new definition of their
+	// Deployment in place, and returns when the new containers run. It returns why
+	// it did not, "" when it did; applying the Deployment then changes nothing more.
+	Swap(ctx context.Context, deployment model.Object) (whyNot string, err error)
 	// Restart replaces every pod of service without a change of its
 	// definition; a Job runs again.
 	Restart(ctx context.Context, service string) error

@@ -51,6 +51,8 @@ type world struct {
 	fault map[string]error // "build web", "load node-2", "wait web", "apply web", "sync web"
 	brake func(ctx context.Context, what string) error
 	once  map[string]bool // faults that occur once
+
+	noSwap string // why images cannot be swapped in place
 }
 
 type fakeImage struct {
@@ -335,6 +337,31 @@ func (w *world) Wait(ctx context.Context, service string, cond model.WaitConditi
 		}
 	}
 	return nil
+}
+
+func (w *world) Swap(ctx context.Context, o model.Object) (string, error) {
+	d := o.(*appsv1.Deployment)
+	service := o.GetLabels()[model.LabelService]
+	leave, err := w.enter(ctx, "swap "+service)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.noSwap != "" {
+		return w.noSwap, nil
+	}
+	s := w.services[service]
+	s.image = d.Spec.Template.Spec.Containers[0].Image
+	pods := s.pods
+	s.pods = nil
+	for _, p := range pods { // another container in the same pod
+		w.startPod(service, s)
+		s.pods[len(s.pods)-1].node = p.node
+	}
+	w.objects[keyOf(o)] = hashOf(o)
+	return "", nil
 }
 
 func (w *world) Restart(ctx context.Context, service string) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -170,6 +171,9 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 		Kind: EventServing, Service: service, Seq: d.seq, Cause: d.cause(), Action: d.action(), Why: joinWords(d.whys),
 		Files: len(d.paths) + d.more, Replicas: int(svc.Replicas), Total: since(m.saved, now),
 	}
+	t.turn.mu.Lock()
+	ev.Why = strings.Join(slices.DeleteFunc([]string{ev.Why, t.turn.how[l.want.carrier(service)]}, func(s string) bool { return s == "" }), "; ")
+	t.turn.mu.Unlock()
 	step := func(name string, took Millis) {
 		if took > 0 {
 			ev.Steps = append(ev.Steps, Step{name, took})
@@ -186,6 +190,7 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 		{"build", []Verb{Build, Pull}, svc.Image},
 		{"load", []Verb{Load}, svc.Image},
 		{"apply", []Verb{Apply, Restart}, l.want.carrier(service)},
+		{"swap", []Verb{stepSwap}, l.want.carrier(service)},
 		{"write", []Verb{Sync}, service},
 		{"restart", []Verb{Rerun}, service},
 		{"exec", []Verb{Exec}, service},
@@ -194,6 +199,9 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 		var took time.Duration
 		for _, verb := range part.verbs {
 			took += t.turn.took(verb, part.subject)
+			if verb == Apply { // it contains the swap
+				took -= t.turn.took(stepSwap, part.subject)
+			}
 		}
 		step(part.name, Millis(took))
 	}

@@ -189,14 +189,14 @@ func TestEditOfABuildContextRebuilds(t *testing.T) {
 	s.write("web/main.go", "v2")
 	s.holds("web", "/app/main.go", "v2")
 	e := s.kind(1, EventServing, "web")
-	if e.Phase != PhaseServing || e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context" || e.Replicas != 3 || e.Total <= 0 {
+	if e.Phase != PhaseServing || e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context; swapped in place" || e.Replicas != 3 || e.Total <= 0 {
 		t.Errorf("event %+v", e)
 	}
 	var names []string
 	for _, step := range e.Steps {
 		names = append(names, step.Name)
 	}
-	if got := strings.Join(names, " "); !strings.HasSuffix(got, "build load apply ready") || !strings.Contains(got, "debounce") {
+	if got := strings.Join(names, " "); !strings.HasSuffix(got, "build load apply swap ready") || !strings.Contains(got, "debounce") {
 		t.Errorf("waterfall %s: %s", got, e.Waterfall())
 	}
 	if n := s.logged("build p-web"); n != 2 {
@@ -924,5 +924,28 @@ func TestContainerThatCrashesLaterIsLookedInto(t *testing.T) {
 	s.mu.Unlock()
 	if e := s.kind(1, EventServing, "web"); e.Cause != "recovered" {
 		t.Errorf("event %+v", e)
+	}
+}
+
+func TestRebuildSwapsTheImageOrSaysWhyNot(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1"})
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Scale: three()})
+	s.dev(DevOptions{})
+	s.up()
+	if n := s.logged("swap web"); n != 0 {
+		t.Errorf("%d swaps of what did not run", n)
+	}
+	s.write("web/main.go", "v2")
+	s.holds("web", "/app/main.go", "v2")
+	if e := s.kind(1, EventServing, "web"); !strings.HasSuffix(e.Why, "; swapped in place") {
+		t.Errorf("why: %q", e.Why)
+	}
+	s.mu.Lock()
+	s.noSwap = "more than its image has changed"
+	s.mu.Unlock()
+	s.write("web/main.go", "v3")
+	s.holds("web", "/app/main.go", "v3")
+	if e := s.kind(2, EventServing, "web"); !strings.HasSuffix(e.Why, "; rolled out: more than its image has changed") {
+		t.Errorf("why: %q", e.Why)
 	}
 }

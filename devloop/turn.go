@@ -35,6 +35,7 @@ type turn struct {
 	ports    []model.PublishedPort
 	steps    map[stepKey]time.Duration
 	loaded   []string            // ImageFacts.Ref of images that every node has now
+	how      map[string]string   // by service, how its new image came to its pods
 	synced   map[string][]string // by service, the containers that have the whole ledger now
 
 	work   map[string]SyncWork
@@ -55,7 +56,7 @@ func newTurn(deps Deps, want Want, have Have, dirty Dirty) *turn {
 	t := &turn{
 		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
 		applied: map[string]bool{}, replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
-		synced: map[string][]string{}, work: dirty.Sync, output: func(string, string) {},
+		how: map[string]string{}, synced: map[string][]string{}, work: dirty.Sync, output: func(string, string) {},
 	}
 	if t.facts == nil {
 		t.facts = map[string]model.ImageFacts{}
@@ -196,6 +197,9 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	t.mu.Lock()
 	t.applied[s.Name] = true
 	t.mu.Unlock()
+	if err := t.swap(ctx, s); err != nil {
+		return err
+	}
 	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
 	t.record(changes)
 	if err != nil {
@@ -207,6 +211,46 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 		t.mu.Unlock()
 	}
 	return nil
+}
+
+// swap gives the pods of a service that was built again their new image in
+// place, where that is possible, and notes what was done.
+func (t *turn) swap(ctx context.Context, s translate.Service) error {
+	if !t.want.Follow || s.Kind != "Deployment" || !t.built(s) {
+		return nil
+	}
+	i := slices.IndexFunc(s.Objects, func(o translate.Object) bool { return keyOf(o).Kind == s.Kind && o.GetName() == s.Workload })
+	start := t.deps.Clock.Now()
+	whyNot, err := t.deps.Applier.Swap(ctx, s.Objects[i])
+	if err != nil && ctx.Err() == nil { // what it left behind, the rollout tidies up
+		whyNot, err = err.Error(), nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.how[s.Name] = "swapped in place"
+	if whyNot != "" {
+		t.how[s.Name] = "rolled out: " + whyNot
+	} else {
+		t.steps[stepKey{stepSwap, s.Name}] = t.deps.Clock.Now().Sub(start)
+	}
+	return err
+}
+
+// stepSwap is the part of an Apply that swaps images, in the waterfall.
+const stepSwap Verb = "Swap"
+
+// built reports whether this turn has built an image that s runs.
+func (t *turn) built(s translate.Service) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, runs := t.have.Services[s.Name]
+	for _, m := range t.want.podMembers(s.Name) {
+		before, known := t.have.Facts[m.Image]
+		if runs && known && before.Ref != t.facts[m.Image].Ref {
+			return true
+		}
+	}
+	return false
 }
 
 // applyShared applies what belongs to no single service and is not applied in

@@ -13,6 +13,9 @@ func (t *translator) podLabels(u *unit, aliases map[string]string) map[string]st
 	labels := t.labels(u)
 	maps.Copy(labels, t.networkLabels(u))
 	maps.Copy(labels, aliases)
+	if t.drains(u) {
+		labels[labelServes] = "true"
+	}
 	for name, value := range u.svc.Labels {
 		if _, ours := labels[name]; !ours && isQualifiedName(name) && isLabelValue(value) {
 			labels[name] = value

@@ -44,7 +44,7 @@ func (t *translator) nameService(u *unit) *corev1.Service {
 	}
 	s.Spec = corev1.ServiceSpec{
 		Type:                     corev1.ServiceTypeClusterIP,
-		Selector:                 t.selector(u.host),
+		Selector:                 t.serving(u.host),
 		PublishNotReadyAddresses: true,
 	}
 	if len(u.ports.known) <= maxServicePorts {
@@ -81,7 +81,7 @@ func (t *translator) readyService(u *unit, ports []knownPort) *corev1.Service {
 	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: t.meta(u.ready, u)}
 	s.Spec = corev1.ServiceSpec{
 		Type:     corev1.ServiceTypeClusterIP,
-		Selector: t.selector(u.host),
+		Selector: t.serving(u.host),
 		Ports:    servicePorts(ports),
 	}
 	switch {

@@ -16,6 +16,7 @@ const (
 	labelManagedBy = "app.kubernetes.io/managed-by"
 	managedBy      = "berth"
 	labelNetwork   = "network.berth.dev/" // and the network's name: members of it
+	labelServes    = "berth.dev/serves"   // on pods that the dev loop takes out of service while it changes them
 	labelAlias     = "alias.berth.dev/"   // and the alias: pods of several services behind one name
 
 	annotationName       = "berth.dev/compose-name" // the name in the compose file where Kubernetes could not have it
@@ -261,6 +262,22 @@ func (t *translator) labels(u *unit) map[string]string {
 // selector of a workload cannot.
 func (t *translator) selector(u *unit) map[string]string {
 	return map[string]string{labelProject: LabelValue(t.project.Name), labelService: LabelValue(u.name)}
+}
+
+// serving is the selector of kubeServices of u: its pods, without those that
+// the dev loop has taken out of service for a moment.
+func (t *translator) serving(u *unit) map[string]string {
+	selector := t.selector(u)
+	if t.drains(u) {
+		selector[labelServes] = "true"
+	}
+	return selector
+}
+
+// drains reports whether the dev loop changes pods of u in place while others
+// serve: those of Deployments that are built.
+func (t *translator) drains(u *unit) bool {
+	return t.target.Dev && t.owned() && u.kind == deployment && u.svc.Build != nil && replicasOf(u) > 1
 }
 
 // owned reports whether the target is a cluster that berth made.

@@ -94,10 +94,14 @@ func (d *Dev) Events(from int) []Event {
 	return append([]Event(nil), d.events[min(from, len(d.events)):]...)
 }
 
-// Serving waits until the whole project serves.
+// Serving waits until the whole project serves for the first time, or part of
+// it fails.
 func (d *Dev) Serving(ctx context.Context) error {
 	const patience = 5 * time.Minute
-	_, err := d.Await(ctx, 0, patience, func(e Event) bool { return e.Event == "serving" && e.Service == "" })
+	e, err := d.Await(ctx, 0, patience, func(e Event) bool { return e.Event == "serving" && e.Service == "" || e.Event == "failed" })
+	if err == nil && e.Event == "failed" {
+		err = errors.New(e.Error)
+	}
 	return err
 }
 

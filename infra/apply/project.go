@@ -46,6 +46,7 @@ type Project struct {
 	name      string // compose project; "" for a set that is none
 	namespace string
 	sink      progress.Sink
+	nodes     Nodes // nil: images are not swapped in place
 
 	inventory inventoryCache
 	marks     marks

@@ -19,6 +19,7 @@ const (
 	AnnotationID   = "berth.dev/image-id"    // on pod templates: the image ID the pods were made for
 	LabelCluster   = "dev.berth.cluster"     // on gateway containers: the cluster
 	LabelStandIn   = "dev.berth.stand-in"    // on base images of the offline kit
+	LabelServes    = "berth.dev/serves"      // on pods under `berth dev`: that they get requests; taken away while they are changed in place
 	LabelSource    = "dev.berth.project-dir" // on namespaces: the project's directory
 )
 

@@ -72,6 +72,7 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 			return nil, errors.Join(err, s.close())
 		}
 	}
+	s.deploy.UseNodes(newSyncer(s))
 	deps, err := app.deps(ctx, engine, s, services, opts)
 	if err != nil {
 		return nil, errors.Join(err, s.close())

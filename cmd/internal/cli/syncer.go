@@ -116,10 +116,33 @@ func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSp
 	return err
 }
 
+// Ports lists the TCP ports on which a container's programs listen.
+func (s *syncer) Ports(ctx context.Context, node, container string) ([]int, error) {
+	a, err := s.agentOf(model.PodState{Node: node})
+	if err != nil {
+		return nil, err
+	}
+	return a.Ports(ctx, container)
+}
+
+// AwaitSuccessor returns when another container runs in the place of one, or
+// has ended at once: why, the wait for the service says.
+func (s *syncer) AwaitSuccessor(ctx context.Context, node, namespace, pod, container, not string, ports []int) error {
+	a, err := s.agentOf(model.PodState{Node: node})
+	if err != nil {
+		return err
+	}
+	_, err = a.AwaitSuccessor(ctx, agent.Successor{Namespace: namespace, Pod: pod, Container: container, Not: not, Ports: ports})
+	if errors.Is(err, agent.ErrEnded) {
+		return nil
+	}
+	return err
+}
+
 func (s *syncer) agentOf(pod model.PodState) (*agent.Node, error) {
 	a, found := s.agents[pod.Node]
 	if !found {
-		return nil, fmt.Errorf("pod %q runs on node %q, which was not there when berth started", pod.Name, pod.Node)
+		return nil, fmt.Errorf("node %q was not there when berth started", pod.Node)
 	}
 	return a, nil
 }

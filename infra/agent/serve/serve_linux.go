@@ -70,6 +70,10 @@ func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
 		return with(r, func(a wire.ArchiveArgs) error { return archive(a, r) })
 	case wire.OpExtract:
 		return answer(r, func(a wire.ExtractArgs) (any, error) { return extract(a, r) })
+	case wire.OpPorts:
+		return answer(r, func(a wire.PortsArgs) (any, error) { return portsOf(a.Container) })
+	case wire.OpSuccessor:
+		return answer(r, func(a wire.SuccessorArgs) (any, error) { return awaitSuccessor(ctx, containerLogs, a) })
 	case wire.OpLogs:
 		return with(r, func(a wire.LogsArgs) error { return readLog(ctx, podLogs, a, r) })
 	}

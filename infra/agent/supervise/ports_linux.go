@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// listening lists the TCP ports on which something in this process's network
-// namespace accepts connections. Ports that the kernel hands out are left out:
-// a program does not listen on the same one again.
-func listening() map[int]bool {
+// Listening lists the TCP ports on which something in the network namespace of
+// a process (a pid, or "self") accepts connections. Ports that the kernel hands
+// out are left out: a program does not listen on the same one again.
+func Listening(process string) map[int]bool {
 	ports := map[int]bool{}
 	ephemeral := firstEphemeral()
-	for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		f, err := os.Open(file)
+	for _, file := range []string{"tcp", "tcp6"} {
+		f, err := os.Open("/proc/" + process + "/net/" + file)
 		if err != nil {
 			continue // a kernel without IPv6
 		}

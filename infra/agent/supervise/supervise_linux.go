@@ -200,7 +200,7 @@ func (s *supervisor) reply() Reply {
 // was started a moment ago has not come that far, and what was known stands.
 func (s *supervisor) rememberPorts() {
 	if s.ports == nil || s.listens {
-		s.ports = listening()
+		s.ports = Listening("self")
 	}
 }
 
@@ -234,7 +234,7 @@ func (s *supervisor) listensAgain() bool {
 	if len(s.ports) == 0 {
 		return true
 	}
-	now := listening()
+	now := Listening("self")
 	for port := range s.ports {
 		if !now[port] {
 			return false

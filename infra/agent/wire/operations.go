@@ -19,6 +19,8 @@ const (
 	OpStat         = "stat"         // StatArgs -> StatValue
 	OpArchive      = "archive"      // ArchiveArgs -> nothing; output: tar
 	OpExtract      = "extract"      // ExtractArgs, body: tar -> ExtractValue
+	OpPorts        = "ports"        // PortsArgs -> PortsValue
+	OpSuccessor    = "successor"    // SuccessorArgs -> SuccessorValue, when there is one
 )
 
 // Image is a name that the node's containerd knows.
@@ -129,4 +131,28 @@ type Process struct {
 	State   string  `json:"state"` // one letter, as proc(5) says
 	CPU     float64 `json:"cpu"`   // seconds of processor time
 	Command string  `json:"command"`
+
+// PortsArgs names the container whose network is asked.
+type PortsArgs struct {
+	Container string `json:"container"` // containerd id
+}
+
+// PortsValue lists TCP ports, sorted.
+type PortsValue struct {
+	Ports []int `json:"ports"`
+}
+
+// SuccessorArgs says which container to wait for.
+type SuccessorArgs struct {
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	Container string `json:"container"` // its name
+	Not       string `json:"not"`       // containerd id of the one before
+	Ports     []int  `json:"ports"`     // on which its program must listen
+}
+
+// SuccessorValue is the container that runs now.
+type SuccessorValue struct {
+	Container string `json:"container"`       // containerd id
+	Ended     bool   `json:"ended,omitempty"` // it has ended already
 }

@@ -1,0 +1,194 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/infra/testneed"
+)
+
+// apiNodes knows of containers what the API server knows, when it does.
+type apiNodes struct{ client *kube.Client }
+
+func (apiNodes) Ports(context.Context, string, string) ([]int, error) { return nil, nil }
+
+func (n apiNodes) AwaitSuccessor(ctx context.Context, _, namespace, pod, container, not string, _ []int) error {
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		p, err := kube.Get[corev1.Pod](ctx, n.client, namespace, pod)
+		if err != nil {
+			return err
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			if c.Name == container && c.State.Running != nil && containerID(c) != not {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// otherName is another name of the same image, which the kubelet takes for
+// another image.
+func otherName(t *testing.T, image string) string {
+	t.Helper()
+	short, ok := strings.CutPrefix(image, "docker.io/")
+	if !ok {
+		t.Skipf("needs cluster: image %q has no shorter name", image)
+	}
+	return short
+}
+
+func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
+	_, kubeContext := testneed.Cluster(t)
+	client, err := kube.New("", kubeContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, client, fmt.Sprintf("berth-swap-%d", os.Getpid()))
+	l.UseNodes(apiNodes{client})
+	ctx := withTimeout(t, 2*time.Minute)
+	web := func(image, script string) *appsv1.Deployment {
+		return l.shell("web", script, func(d *appsv1.Deployment) {
+			n := int32(2)
+			d.Spec.Replicas = &n
+			d.Spec.Template.Labels[model.LabelServes] = "true"
+		}, container(func(c *corev1.Container) { c.Image = image }))
+	}
+	drained := &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Name: "web-ready"},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{model.LabelService: "web", model.LabelServes: "true"}, Ports: []corev1.ServicePort{{Port: 80}}}}
+	script := "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+	swap := func(d *appsv1.Deployment) string {
+		t.Helper()
+		whyNot, err := l.Swap(ctx, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return whyNot
+	}
+	first := web(l.image, script)
+	if whyNot := swap(first); whyNot != "it does not run yet" {
+		t.Errorf("before there is one: %q", whyNot)
+	}
+	if _, err := l.Apply(ctx, []model.Object{drained, first}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	before := podsByName(t, l, ctx)
+	if whyNot := swap(web(l.image, script)); whyNot != "its image is the same" {
+		t.Errorf("the same: %q", whyNot)
+	}
+	if whyNot := swap(web(otherName(t, l.image), script+" # another")); whyNot != "more than its image has changed" {
+		t.Errorf("another command: %q", whyNot)
+	}
+	second := web(otherName(t, l.image), script)
+	begin := time.Now()
+	if whyNot := swap(second); whyNot != "" {
+		t.Fatalf("not swapped: %s", whyNot)
+	}
+	t.Logf("swapped in %s", time.Since(begin))
+	changes, err := l.Apply(ctx, []model.Object{second})
+	if err != nil || changes.Changed() {
+		t.Errorf("an apply afterwards: %v, %v", changes, err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for name, pod := range podsByName(t, l, ctx) {
+		if _, same := before[name]; !same || pod.Spec.Containers[0].Image != otherName(t, l.image) || pod.Labels[model.LabelServes] != "true" {
+			t.Errorf("pod %s: there before %t, image %s, labels %v", name, same, pod.Spec.Containers[0].Image, pod.Labels)
+		}
+	}
+	oneReplicaSet(t, l, ctx)
+}
+
+// A swap that is given up half way leaves what the next apply puts right.
+func TestApplyEndsAnInterruptedSwap(t *testing.T) {
+	_, kubeContext := testneed.Cluster(t)
+	client, err := kube.New("", kubeContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, client, fmt.Sprintf("berth-halfswap-%d", os.Getpid()))
+	ctx := withTimeout(t, 2*time.Minute)
+	script := "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+	if _, err := l.Apply(ctx, []model.Object{l.shell("web", script)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	next := l.shell("web", script, container(func(c *corev1.Container) { c.Image = otherName(t, l.image) }))
+	broken, give := context.WithCancel(ctx)
+	l.UseNodes(brokenNodes{give})
+	if _, err := l.Swap(broken, next); err == nil {
+		t.Fatal("the swap went on")
+	}
+	if _, err := l.Apply(ctx, []model.Object{next}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	d, err := kube.Get[appsv1.Deployment](ctx, client, l.Namespace(), "web")
+	if err != nil || d.Spec.Paused || d.Annotations[annotationSwapping] != "" {
+		t.Errorf("paused %t, %v, %v", d.Spec.Paused, d.Annotations, err)
+	}
+	for name, pod := range podsByName(t, l, ctx) {
+		if pod.Spec.Containers[0].Image != otherName(t, l.image) {
+			t.Errorf("pod %s runs %s", name, pod.Spec.Containers[0].Image)
+		}
+	}
+}
+
+// brokenNodes give up the swap when they are first asked.
+type brokenNodes struct{ give context.CancelFunc }
+
+func (n brokenNodes) Ports(ctx context.Context, _, _ string) ([]int, error) {
+	n.give()
+	return nil, ctx.Err()
+}
+
+func (brokenNodes) AwaitSuccessor(ctx context.Context, _, _, _, _, _ string, _ []int) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func podsByName(t *testing.T, l lab, ctx context.Context) map[string]corev1.Pod {
+	t.Helper()
+	list, err := kube.List[corev1.Pod](ctx, l.client, l.Namespace(), model.LabelService+"=web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := map[string]corev1.Pod{}
+	for _, p := range list {
+		if p.DeletionTimestamp == nil {
+			pods[p.Name] = p
+		}
+	}
+	return pods
+}
+
+func oneReplicaSet(t *testing.T, l lab, ctx context.Context) {
+	t.Helper()
+	sets, err := kube.List[appsv1.ReplicaSet](ctx, l.client, l.Namespace(), model.LabelService+"=web")
+	if err != nil || len(sets) != 1 {
+		t.Errorf("%d ReplicaSets, %v: a rollout followed", len(sets), err)
+	}
+}
