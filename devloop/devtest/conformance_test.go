@@ -15,20 +15,20 @@ import (
 // with one replica and with three. Step 8 of the first is the hard one: what was
 // synced before must outlive a restart.
 func TestWatch(t *testing.T) {
-	for _, image := range []string{"alpine", "busybox", "debian"} {
+	for image, ref := range map[string]string{"alpine": "alpine:3", "busybox": "busybox", "debian": "debian:bookworm-slim"} {
 		t.Run(image, func(t *testing.T) {
-			forReplicas(t, image != "alpine", func(t *testing.T, replicas int) { watchImage(t, image, replicas) })
+			forReplicas(t, image != "alpine", func(t *testing.T, replicas int) { watchImage(t, image, ref, replicas) })
 		})
 	}
 }
 
-func watchImage(t *testing.T, image string, replicas int) {
+func watchImage(t *testing.T, image, ref string, replicas int) {
 	s := newScenario(t, replicas, map[string]string{"compose.yaml": `
 services:
   ` + image + `:
     build:
       dockerfile_inline: |
-        FROM ` + image + `
+        FROM ` + ref + `
         RUN mkdir -p /app/data
         RUN mkdir -p /app/config
     init: true
@@ -97,7 +97,7 @@ services:
   ext-alpine:
     build:
       dockerfile_inline: |
-        FROM alpine
+        FROM alpine:3
         COPY .env /copy
     init: true
     command: sleep infinity
@@ -138,7 +138,7 @@ func TestWatchExec(t *testing.T) {
 services:
   test:
     build:
-      dockerfile_inline: FROM alpine
+      dockerfile_inline: "FROM alpine:3"
     command: ping localhost
     deploy: {replicas: REPLICAS}
     volumes: [/data]
@@ -161,7 +161,7 @@ services:
 func TestWatchMultiServices(t *testing.T) {
 	forReplicas(t, true, func(t *testing.T, replicas int) {
 		service := func(name string) string {
-			return fmt.Sprintf("  %s:\n    build:\n      dockerfile_inline: |\n        FROM alpine\n        RUN mkdir -p /data/\n        COPY test /data/%s\n"+
+			return fmt.Sprintf("  %s:\n    build:\n      dockerfile_inline: |\n        FROM alpine:3\n        RUN mkdir -p /data/\n        COPY test /data/%s\n"+
 				"    init: true\n    command: sleep infinity\n    deploy: {replicas: REPLICAS}\n    develop: {watch: [{path: test, action: rebuild}]}\n", name, name)
 		}
 		s := newScenario(t, replicas, map[string]string{"test": "test", "compose.yaml": "services:\n" + service("a") + service("b") + service("c")})
@@ -182,14 +182,14 @@ func TestWatchRebuildIgnoresDependencies(t *testing.T) {
 		s := newScenario(t, replicas, map[string]string{"test": "test", "compose.yaml": `
 services:
   frontend:
-    build: {dockerfile_inline: "FROM alpine\nCOPY test /data\n"}
+    build: {dockerfile_inline: "FROM alpine:3\nCOPY test /data\n"}
     init: true
     command: sleep infinity
     deploy: {replicas: REPLICAS}
     depends_on: [backend]
     develop: {watch: [{path: test, action: rebuild}]}
   backend:
-    build: {dockerfile_inline: "FROM alpine\nCOPY test /data\n"}
+    build: {dockerfile_inline: "FROM alpine:3\nCOPY test /data\n"}
     init: true
     command: sleep infinity
 `})
@@ -210,7 +210,7 @@ func TestWatchSyncIntoSymlinkedDirectory(t *testing.T) {
 		s := newScenario(t, replicas, map[string]string{"data/.keep": "", "outside/hello.txt": "hello symlink", "compose.yaml": `
 services:
   app:
-    image: alpine
+    image: alpine:3
     init: true
     command: sh -c "mkdir -p /app/data /var/sub && ln -s /var/sub /app/data/sub && sleep infinity"
     deploy: {replicas: REPLICAS}
@@ -233,7 +233,7 @@ func TestWatchIncludes(t *testing.T) {
 		s := newScenario(t, replicas, map[string]string{"compose.yaml": `
 services:
   test:
-    build: {dockerfile_inline: FROM alpine}
+    build: {dockerfile_inline: "FROM alpine:3"}
     init: true
     command: sh -c "mkdir -p /data && sleep infinity"
     deploy: {replicas: REPLICAS}
@@ -252,7 +252,7 @@ func TestInitialSyncExtensionIsDeprecated(t *testing.T) {
 		s := newScenario(t, replicas, map[string]string{"compose.yaml": `
 services:
   test:
-    build: {dockerfile_inline: FROM alpine}
+    build: {dockerfile_inline: "FROM alpine:3"}
     init: true
     command: sleep infinity
     deploy: {replicas: REPLICAS}

@@ -131,6 +131,7 @@ type Process struct {
 	State   string  `json:"state"` // one letter, as proc(5) says
 	CPU     float64 `json:"cpu"`   // seconds of processor time
 	Command string  `json:"command"`
+}
 
 // PortsArgs names the container whose network is asked.
 type PortsArgs struct {
