@@ -15,7 +15,8 @@ func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
 	}
 	stop := t.hookCommand(u.path+".pre_stop", u.svc.PreStop)
-	if signal := signalName(s.spec.StopSignal); s.spec.StopSignal != "" && signal != "SIGTERM" {
+	if s.spec.StopSignal != "" && signalName(s.spec.StopSignal) != "SIGTERM" {
+		signal := signalName(s.spec.StopSignal)
 		path := u.path + ".stop_signal"
 		switch {
 		case signal == "":

@@ -149,10 +149,13 @@ func (t *translator) caddyDirective(u *unit, r *route, directive, value string) 
 
 // traefikRoutes reads Traefik's router labels.
 func (t *translator) traefikRoutes(u *unit, labels map[string]string) []route {
-	routers := map[string]map[string]string{}
+	var routers map[string]map[string]string
 	for key, value := range labels {
 		if rest, ok := cutFold(key, "traefik.http.routers."); ok {
 			if name, option, ok := strings.Cut(rest, "."); ok {
+				if routers == nil {
+					routers = map[string]map[string]string{}
+				}
 				if routers[name] == nil {
 					routers[name] = map[string]string{}
 				}

@@ -10,6 +10,7 @@ type reporter struct {
 	positions Positions
 	target    TargetKind
 	parts     map[string]bool // services.web, volumes.data ...: what entries belong to
+	dotted    bool            // some of them have dots in their names
 	entries   []Entry
 	seen      map[string]bool // paths with an entry
 	lost      map[string]bool // those of them that are dropped
@@ -17,7 +18,7 @@ type reporter struct {
 
 func newReporter(in Input, target TargetKind) *reporter {
 	p := in.Project
-	r := &reporter{positions: in.Positions, target: target, parts: map[string]bool{}, seen: make(map[string]bool, len(in.Positions)), lost: map[string]bool{}}
+	r := &reporter{positions: in.Positions, target: target, entries: make([]Entry, 0, len(in.Positions)), parts: map[string]bool{}, seen: make(map[string]bool, len(in.Positions)), lost: map[string]bool{}}
 	addParts(r, "services", p.Services)
 	addParts(r, "jobs", p.Jobs)
 	addParts(r, "networks", p.Networks)
@@ -26,15 +27,20 @@ func newReporter(in Input, target TargetKind) *reporter {
 	addParts(r, "configs", p.Configs)
 	addParts(r, "models", p.Models)
 	for _, name := range in.LeftOut {
-		r.parts["services."+name] = true
+		r.addPart("services", name)
 	}
 	return r
 }
 
 func addParts[V any](r *reporter, section string, entries map[string]V) {
 	for name := range entries {
-		r.parts[section+"."+name] = true
+		r.addPart(section, name)
 	}
+}
+
+func (r *reporter) addPart(section, name string) {
+	r.parts[section+"."+name] = true
+	r.dotted = r.dotted || strings.ContainsAny(name, ".[")
 }
 
 // part is the longest prefix of a path that names a service, volume and so on:
@@ -42,8 +48,14 @@ func addParts[V any](r *reporter, section string, entries map[string]V) {
 func (r *reporter) part(path string) string {
 	best := ""
 	for i := strings.IndexByte(path, '.') + 1; i > 0 && i <= len(path); i++ {
-		if (i == len(path) || path[i] == '.' || path[i] == '[') && r.parts[path[:i]] {
+		if i < len(path) && path[i] != '.' && path[i] != '[' {
+			continue
+		}
+		if r.parts[path[:i]] {
 			best = path[:i]
+		}
+		if !r.dotted {
+			break
 		}
 	}
 	return best

@@ -245,8 +245,12 @@ func (w *walker) isSet(path string) bool {
 // positioned looks at one path of the files that the typed project may not
 // show any more.
 func (w *walker) positioned(path string) {
+	r := w.t.report
+	if parent := parentPath(path); r.seen[path] || r.seen[parent] && !r.parts[parent] && !strings.HasSuffix(parent, "]") {
+		return // covered, as most of them are; what ends in a bracket may be a hook
+	}
 	base, tree := w.entityOf(path)
-	if tree == nil || w.idle[base] || w.t.report.covered(path, len(base)) {
+	if tree == nil || w.idle[base] || r.covered(path, len(base)) {
 		return
 	}
 	at, node := base, tree
