@@ -2,6 +2,7 @@ package translate
 
 import (
 	"encoding/json"
+	"fmt"
 	"sort"
 	"strings"
 
@@ -16,9 +17,6 @@ func (t *translator) dependencies(u *unit) []Dependency {
 		condition := d.Condition
 		if condition == "" {
 			condition = types.ServiceConditionStarted
-		}
-		if !d.Required {
-			t.report.exact(u.path+".depends_on."+name+".required", "a dependency that is missing or fails is no error")
 		}
 		byName[name] = Dependency{Service: name, Condition: condition, Required: d.Required, Restart: d.Restart}
 	}
@@ -49,6 +47,22 @@ func (t *translator) dependencies(u *unit) []Dependency {
 		out = append(out, byName[name])
 	}
 	return out
+}
+
+// reportOrder says what becomes of dependencies that are not there, or not yet.
+func (t *translator) reportOrder(u *unit) {
+	for _, name := range sortedKeys(u.svc.DependsOn) {
+		if !u.svc.DependsOn[name].Required {
+			t.report.exact(u.path+".depends_on."+name+".required", "a dependency that is missing or fails is no error")
+		}
+	}
+	if !u.kind.oneShot() || !t.retries(u) {
+		return
+	}
+	for _, name := range sortedKeys(u.svc.DependsOn) {
+		t.report.needsCluster(u.path+".depends_on."+name,
+			fmt.Sprintf("a manifest has no order: the %s starts at once and is tried again, %d times at most, until its dependency answers", u.kind, jobRetries), "berth up --context")
+	}
 }
 
 // rollWith adds to each pod template a hash of the templates of the services

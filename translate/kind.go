@@ -133,6 +133,8 @@ func (t *translator) reportRestart(u *unit) {
 		if u.host != u && u.host.kind != none {
 			t.report.approximated(path, "the pod of "+u.host.name+" decides when its containers start again", "")
 		}
+	case u.kind.oneShot() && policy == types.RestartPolicyNo && t.retries(u):
+		t.report.approximated(path, fmt.Sprintf("a %s that is tried again, %d times at most: it may come before what it depends on", u.kind, jobRetries), "")
 	case u.kind.oneShot() && policy == types.RestartPolicyNo:
 		t.report.exact(path, "a "+string(u.kind)+" whose pod runs once")
 	case u.kind.oneShot() && policy == types.RestartPolicyOnFailure:

@@ -45,10 +45,12 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 	default:
 		t.report.dropped(u.path+".ipc", fmt.Sprintf("%q has no counterpart in a pod", u.svc.Ipc), "")
 	}
-	if u.svc.Init != nil && *u.svc.Init && len(u.carried) == 0 && u.host == u && !spec.HostPID {
+	switch {
+	case !asksForInit(u), u.supervised:
+	case len(u.carried) == 0 && u.host == u && !spec.HostPID:
 		spec.ShareProcessNamespace = ptr(true)
 		t.report.approximated(u.path+".init", "the pod's own first process reaps zombies (shareProcessNamespace)", "")
-	} else if u.svc.Init != nil && *u.svc.Init {
+	default:
 		t.report.dropped(u.path+".init", "nothing reaps zombies in a pod of several services or with the host's processes", "use an image with an init")
 	}
 	if spec.HostPID {

@@ -76,6 +76,8 @@ type unit struct {
 	aliases   []alias
 	routes    []route
 	binds     []Bind
+
+	supervised bool // berth's supervisor is the first process of its container
 }
 
 // newTranslator names everything and decides who runs in whose pod.

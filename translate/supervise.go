@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -8,22 +9,70 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// supervised returns c with its program under berth's supervisor, where the
-// dev loop has to start the program again without a new container: a new one
-// would lose the files that were synced into it. The supervisor is a static
-// program of the node, so that the image needs neither a shell nor rights.
+// supervised returns c with its program under berth's supervisor where it has a
+// task: in the dev loop it starts the program again without a new container,
+// which would lose the files that were synced into the old one; it is the init
+// that a service asks for; and it sets ulimits, which pods do not have. It is a
+// static program of the node, so that the image needs neither a shell nor rights.
 func (t *translator) supervised(p *podVolumes, u *unit, s scope, c corev1.Container) corev1.Container {
 	command := t.wholeCommand(s, c)
-	if !t.restartsInPlace(u) || len(command) == 0 {
+	inPlace, wanted := t.restartsInPlace(u), asksForInit(u) || len(u.svc.Ulimits) > 0
+	if !inPlace && !wanted {
 		return c
 	}
-	policy, _, _ := restartPolicy(u.svc)
-	c.Command = slices.Concat([]string{
-		agentMount + "/init", "--stop-signal", stopSignal(s), "--grace", stopGrace(u).String(), "--restart", policy, "--",
-	}, command)
+	if len(command) == 0 || !t.canPlace() {
+		t.reportLimits(u, command)
+		return c
+	}
+	init := []string{agentMount + "/init", "--stop-signal", stopSignal(s), "--grace", stopGrace(u).String()}
+	if inPlace {
+		policy, _, _ := restartPolicy(u.svc)
+		init = append(init, "--restart", policy)
+	} else {
+		init = append(init, "--once")
+	}
+	c.Command = slices.Concat(init, t.ulimits(u), []string{"--"}, command)
 	c.Args = nil
 	c.VolumeMounts = append(slices.Clone(c.VolumeMounts), corev1.VolumeMount{Name: t.agentVolume(p), MountPath: agentMount, ReadOnly: true})
+	if u.supervised = true; asksForInit(u) {
+		t.report.exact(u.path+".init", "the first process of the container passes signals on and reaps zombies")
+	}
 	return c
+}
+
+// asksForInit reports whether u sets init: true.
+func asksForInit(u *unit) bool { return u.svc.Init != nil && *u.svc.Init }
+
+// limitNames are the ulimits that Linux has, by compose's names.
+var limitNames = map[string]bool{
+	"as": true, "core": true, "cpu": true, "data": true, "fsize": true, "locks": true, "memlock": true, "msgqueue": true, "nice": true,
+	"nofile": true, "nproc": true, "rss": true, "rtprio": true, "rttime": true, "sigpending": true, "stack": true,
+}
+
+// ulimits are the supervisor's arguments for the limits of u.
+func (t *translator) ulimits(u *unit) []string {
+	var out []string
+	for _, name := range sortedKeys(u.svc.Ulimits) {
+		l, path := u.svc.Ulimits[name], u.path+".ulimits."+name
+		if !limitNames[name] || l == nil {
+			t.report.dropped(path, fmt.Sprintf("%q is no limit of Linux", name), Suggest(name, sortedKeys(limitNames)))
+			continue
+		}
+		soft, hard := l.Soft, l.Hard
+		if l.Single != 0 {
+			soft, hard = l.Single, l.Single
+		}
+		out = append(out, "--ulimit", fmt.Sprintf("%s=%d:%d", name, max(soft, -1), max(hard, -1)))
+		t.report.approximated(path, "set before the program starts, as far as the hard limit of the node's containers; the log says if that is not far enough", "")
+	}
+	return out
+}
+
+// reportLimits says why the limits of u cannot be set.
+func (t *translator) reportLimits(u *unit, command []string) {
+	if len(u.svc.Ulimits) > 0 && len(command) == 0 && t.canPlace() {
+		t.unknownImage(u.path+".ulimits", "the nodes' defaults hold: to set limits first, berth must know what the image starts")
+	}
 }
 
 // restartsInPlace reports whether the dev loop starts the program of u again

@@ -271,6 +271,9 @@ func (t *translator) jobSpec(u *unit, template corev1.PodTemplateSpec) batchv1.J
 			attempts = 1 << 30
 		}
 		spec.BackoffLimit = ptr(int32(attempts))
+	} else if t.retries(u) {
+		spec.Template.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+		spec.BackoffLimit = ptr(int32(jobRetries))
 	}
 	if n := t.jobRuns(u); n != 1 {
 		spec.Completions, spec.Parallelism = ptr(n), ptr(n)
@@ -279,6 +282,16 @@ func (t *translator) jobSpec(u *unit, template corev1.PodTemplateSpec) batchv1.J
 		}
 	}
 	return spec
+}
+
+// jobRetries is how often a Job is tried again that nothing starts in order:
+// Kubernetes' own default.
+const jobRetries = 6
+
+// retries reports whether the Job of u may come before what it depends on, and
+// fail for that: manifests have no order.
+func (t *translator) retries(u *unit) bool {
+	return !t.owned() && len(t.dependencies(u)) > 0
 }
 
 // jobRuns is how many pods of a Job run side by side.

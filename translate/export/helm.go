@@ -164,7 +164,9 @@ func (c *chart) addContainer(container, values map[string]any, at string) {
 		resources = map[string]any{}
 	}
 	values["resources"] = resources
-	container["resources"] = c.code.inline(`{{- toYaml %s.resources | nindent $INDENT }}`, at)
+	container["resources"] = c.code.lines(`{{- with ` + at + `.resources }}
+resources: {{- toYaml . | nindent (int (add $INDENT 2)) }}
+{{- end }}`)
 	list, _ := container["env"].([]any)
 	if env, ok := environment(list); ok {
 		values["env"] = env

@@ -57,17 +57,24 @@ func plain(o translate.Object) (map[string]any, error) {
 		return nil, fmt.Errorf("%s %q: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
 	}
 	delete(value, "status")
-	dropTimestamps(value)
+	if spec, ok := value["spec"].(map[string]any); ok && len(spec) == 0 {
+		delete(value, "spec")
+	}
+	dropNoise(value)
 	return value, nil
 }
 
-// dropTimestamps removes what only a server can know: creation times, and the
-// status of claims inside a StatefulSet.
-func dropTimestamps(value any) {
+// dropNoise removes what only a server can know (creation times, and the status
+// of claims inside a StatefulSet) and the resources of containers that ask for
+// none.
+func dropNoise(value any) {
 	switch v := value.(type) {
 	case map[string]any:
 		if created, ok := v["creationTimestamp"]; ok && created == nil {
 			delete(v, "creationTimestamp")
+		}
+		if resources, ok := v["resources"].(map[string]any); ok && len(resources) == 0 {
+			delete(v, "resources")
 		}
 		if claims, ok := v["volumeClaimTemplates"].([]any); ok {
 			for _, c := range claims {
@@ -77,11 +84,11 @@ func dropTimestamps(value any) {
 			}
 		}
 		for _, child := range v {
-			dropTimestamps(child)
+			dropNoise(child)
 		}
 	case []any:
 		for _, child := range v {
-			dropTimestamps(child)
+			dropNoise(child)
 		}
 	}
 }

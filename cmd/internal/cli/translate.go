@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-dev/berth/infra/agent"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/export"
@@ -135,7 +136,8 @@ func checkTarget(target string) error {
 func exportTarget(kind string, input translate.Input) translate.Target {
 	t := translate.Target{Kind: translate.TargetKind(kind), IngressDomain: "localhost", HTTPPort: 80}
 	if t.Kind == translate.Owned {
-		// A cluster that berth creates mounts the project's directory.
+		// A cluster that berth creates has its agent, and mounts the project's directory.
+		t.AgentDir = agent.Dir
 		t.Mounts = []translate.Mount{{Host: input.Project.WorkingDir, Node: input.Project.WorkingDir}}
 	}
 	return t

@@ -22,6 +22,8 @@ type Options struct {
 	StopSignal syscall.Signal // asks the program to end; default SIGTERM
 	Grace      time.Duration  // after which it is killed when it is to start again; default 10 s
 	Restart    string         // compose's restart: always, unless-stopped, on-failure; else a program that ends waits for a request
+	Once       bool           // end with the program, whatever Restart says: a plain init
+	Limits     []Limit        // of the program; what the node does not allow is said in the log
 	Hold       time.Duration  // how long to wait for a first request before the program starts; 0: not at all
 	Stdin      *os.File       // the program's own
 	Stdout     *os.File
@@ -62,6 +64,11 @@ func Run(ctx context.Context, opts Options) (int, error) {
 	}
 	s := &supervisor{opts: opts.withDefaults(), dir: dir, requests: make(chan request), children: make(chan os.Signal, 1)}
 	s.backoff = s.opts.MinBackoff
+	for _, limit := range opts.Limits {
+		if err := limit.Set(); err != nil {
+			s.say("%s", err)
+		}
+	}
 	signal.Notify(s.children, syscall.SIGCHLD)
 	defer signal.Stop(s.children)
 	serving, stopServing := context.WithCancel(ctx)
@@ -262,6 +269,10 @@ func (s *supervisor) start() {
 	if err != nil {
 		s.failure, s.status = err.Error(), 127
 		s.say("cannot start: %s", err)
+		if s.opts.Once {
+			s.finished = true
+			return
+		}
 		s.again()
 		return
 	}
@@ -290,7 +301,7 @@ func (s *supervisor) ended(status syscall.WaitStatus) {
 	s.status = exitStatus(status)
 	s.endRest()
 	switch {
-	case s.ending:
+	case s.ending, s.opts.Once:
 		s.finished = true
 	case s.replacing:
 		s.startAwaited()

@@ -31,6 +31,8 @@ type testOptions struct {
 	Grace      time.Duration
 	Restart    string
 	Hold       time.Duration
+	Once       bool
+	Limits     []Limit
 }
 
 func TestMain(m *testing.M) {
@@ -50,7 +52,7 @@ func TestMain(m *testing.M) {
 		os.Exit(99)
 	}
 	status, err := Run(context.Background(), Options{
-		Command: o.Command, StopSignal: o.StopSignal, Grace: o.Grace, Restart: o.Restart, Hold: o.Hold,
+		Command: o.Command, StopSignal: o.StopSignal, Grace: o.Grace, Restart: o.Restart, Hold: o.Hold, Once: o.Once, Limits: o.Limits,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Log: os.Stderr, Control: control, Signals: signals,
 		MinBackoff: 10 * time.Millisecond,
 	})
