@@ -71,8 +71,8 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		if err := s.connectNodes(ctx, engine); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
+		s.deploy.UseNodes(newSyncer(s))
 	}
-	s.deploy.UseNodes(newSyncer(s))
 	deps, err := app.deps(ctx, engine, s, services, opts)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
@@ -109,6 +109,10 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		Events:    opts.events,
 	}
 	if !app.owned() {
+		deps.Syncer = tarSyncer{newSyncer(s)}
+		if opts.events != nil {
+			progress.Say(deps.Sink, progress.Note, "sync", "with tar of the images, through the API server: berth did not create this cluster, and puts no agent onto its nodes; programs restart in new pods")
+		}
 		err := app.foreignParts(ctx, engine, s, &deps)
 		return deps, err
 	}
