@@ -196,7 +196,7 @@ func (b *bench) edit(ctx context.Context, d *devtest.Dev, dir, path string, repl
 			return err
 		}
 		begin := time.Now()
-		if err := b.served(ctx, w.service, w.served, next, replicas); err != nil {
+		if err := b.served(ctx, w.service, w.served, next, replicas, 5*time.Millisecond); err != nil {
 			return err
 		}
 		r.took = append(r.took, time.Since(begin))
@@ -215,8 +215,8 @@ func (b *bench) edit(ctx context.Context, d *devtest.Dev, dir, path string, repl
 	return nil
 }
 
-// served waits until every replica serves a version.
-func (b *bench) served(ctx context.Context, service, path, want string, replicas int) error {
+// served waits until every replica serves a version, asking each so often.
+func (b *bench) served(ctx context.Context, service, path, want string, replicas int, every time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	done := map[string]bool{}
@@ -239,7 +239,7 @@ func (b *bench) served(ctx context.Context, service, path, want string, replicas
 						mu.Unlock()
 						return
 					}
-					if sleep(ctx, 5*time.Millisecond) != nil {
+					if sleep(ctx, every) != nil {
 						return
 					}
 				}

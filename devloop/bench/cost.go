@@ -47,7 +47,7 @@ func (b *bench) switchBranch(ctx context.Context, d *devtest.Dev, dir string, re
 		if err != nil {
 			return err
 		}
-		if err := b.served(ctx, "live", "/tree", want, replicas); err != nil {
+		if err := b.served(ctx, "live", "/tree", want, replicas, 200*time.Millisecond); err != nil {
 			return err
 		}
 		r.took = append(r.took, time.Since(begin))
