@@ -22,6 +22,7 @@ type scenario struct {
 	limit   time.Duration // for `up`, the images being there
 	check   func(*testing.T, *project)
 	nodes   map[string]int // service -> worker, in the second round
+	always  bool           // in every make test; the others take their turns
 }
 
 // scenarios asks what compose-spec/conformance-tests asks (its nine tests), in
@@ -30,15 +31,15 @@ func scenarios() []scenario {
 	entry := map[string]int{"entry": 0}
 	both := map[string]int{"entry": 0, "target": 1}
 	return []scenario{
-		{"simple lifecycle", "simple_lifecycle", 5 * time.Second, nil, map[string]int{"test1": 1}},
-		{"simple network", "simple_network", 5 * time.Second, answers("/ping?address=target:8080/ping", `{"response":"PONG FROM TARGET"}`), both},
-		{"unknown name", "simple_network", 5 * time.Second, answers("/ping?address=notatarget:8080/ping", `{"response":"Could not reach address: notatarget:8080/ping"}`), both},
-		{"different networks", "different_networks", 5 * time.Second, answers("/ping?address=target:8080/ping", `{"response":"Could not reach address: target:8080/ping"}`), both},
-		{"volume file", "simple_volume", 5 * time.Second, answers("/volumefile?filename=test_volume.txt", `{"response":"MYVOLUME"}`), entry},
-		{"secret file", "simple_secretfile", 5 * time.Second, answers("/volumefile?filename=test_secret.txt", `{"response":"MYSECRET"}`), entry},
-		{"config file", "simple_configfile", 5 * time.Second, answers("/volumefile?filename=test_config.txt", `{"response":"MYCONFIG"}`), entry},
-		{"UDP port", "udp_port", 5 * time.Second, remembersDatagram, entry},
-		{"scaling", "scaling", 8 * time.Second, countsClients, map[string]int{"server": 0, "client": 1}},
+		{"simple lifecycle", "simple_lifecycle", 5 * time.Second, nil, map[string]int{"test1": 1}, false},
+		{"simple network", "simple_network", 5 * time.Second, answers("/ping?address=target:8080/ping", `{"response":"PONG FROM TARGET"}`), both, false},
+		{"unknown name", "simple_network", 5 * time.Second, answers("/ping?address=notatarget:8080/ping", `{"response":"Could not reach address: notatarget:8080/ping"}`), both, false},
+		{"different networks", "different_networks", 5 * time.Second, answers("/ping?address=target:8080/ping", `{"response":"Could not reach address: target:8080/ping"}`), both, true},
+		{"volume file", "simple_volume", 5 * time.Second, answers("/volumefile?filename=test_volume.txt", `{"response":"MYVOLUME"}`), entry, false},
+		{"secret file", "simple_secretfile", 5 * time.Second, answers("/volumefile?filename=test_secret.txt", `{"response":"MYSECRET"}`), entry, false},
+		{"config file", "simple_configfile", 5 * time.Second, answers("/volumefile?filename=test_config.txt", `{"response":"MYCONFIG"}`), entry, false},
+		{"UDP port", "udp_port", 5 * time.Second, remembersDatagram, entry, true},
+		{"scaling", "scaling", 8 * time.Second, countsClients, map[string]int{"server": 0, "client": 1}, true},
 	}
 }
 
@@ -55,6 +56,9 @@ func TestComposeConformance(t *testing.T) {
 				name += ", on nodes of their own"
 			}
 			t.Run(name, func(t *testing.T) {
+				if apart || !s.always {
+					testneed.Long(t)
+				}
 				p := newScenario(t, s, cluster, apart)
 				began := time.Now()
 				p.must(p.upArgs...)

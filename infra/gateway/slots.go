@@ -25,6 +25,7 @@ type slot struct {
 	Service       string `json:"service"` // whom it is for
 	KubeService   string `json:"kube"`
 	Target        int    `json:"target"`
+	Random        bool   `json:"random,omitempty"` // the project asks for any host port
 
 	chosen bool // the project leaves the port to us
 }
@@ -107,9 +108,9 @@ func assign(routes []Route, had []slot, free func(slot) bool) ([]slot, error) {
 	for i, r := range routes {
 		first, last, any := portRange(r)
 		for _, s := range had {
-			if !given[i] && s.serves(r) && (any || (s.HostPort >= first && s.HostPort <= last)) {
+			if !given[i] && s.serves(r) && s.Random == any && (any || (s.HostPort >= first && s.HostPort <= last)) {
 				kept := slotOf(r, s.HostPort)
-				kept.chosen = true
+				kept.chosen, kept.Random = true, any
 				give(i, kept)
 			}
 		}
@@ -146,7 +147,7 @@ func choose(r Route, take func(slot) bool) error {
 			return fmt.Errorf("find a free port on %s: %w", hostIP(r), err)
 		}
 		s := slotOf(r, port)
-		s.chosen = true
+		s.chosen, s.Random = true, true
 		if take(s) {
 			return nil
 		}

@@ -26,7 +26,7 @@ func listeners(slots []slot) string {
 }
 
 func TestAssign(t *testing.T) {
-	had := []slot{{HostIP: "127.0.0.1", HostPort: 40001, Protocol: "tcp", Service: "web", Target: 80, ContainerPort: 10007}}
+	had := []slot{{HostIP: "127.0.0.1", HostPort: 40001, Protocol: "tcp", Service: "web", Target: 80, ContainerPort: 10007, Random: true}}
 	for name, tc := range map[string]struct {
 		routes []Route
 		had    []slot
@@ -72,6 +72,11 @@ func TestAssign(t *testing.T) {
 		"a random port stays the same": {
 			routes: []Route{route("db", "", 5432, 0, 5432, "tcp"), route("web", "", 0, 0, 80, "tcp")}, had: had, taken: []int{40001},
 			want: "127.0.0.1:5432/tcp=10000 127.0.0.1:40001/tcp=10001",
+		},
+		"a fixed port of before is none for a random one": {
+			routes: []Route{route("web", "", 0, 0, 80, "tcp")},
+			had:    []slot{{HostIP: "127.0.0.1", HostPort: 40001, Protocol: "tcp", Service: "web", Target: 80}},
+			want:   "127.0.0.1:RANDOM/tcp=10000",
 		},
 		"a random port of another target is another": {
 			routes: []Route{route("web", "", 40001, 40002, 81, "tcp")}, had: had, taken: []int{40001},

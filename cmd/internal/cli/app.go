@@ -5,9 +5,11 @@ import (
 	"io"
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
 )
 
 // App is what the verbs share: the streams, the root flags, and the real parts
@@ -15,19 +17,24 @@ import (
 type App struct {
 	Streams
 	global  globalFlags
-	started bool // the command line was in order and the verb began
+	hints   translate.ClusterHints // of the compose file, once it has been read
+	started bool                   // the command line was in order and the verb began
 
 	renderer   ui.Renderer
 	engine     *docker.Client
 	kubeClient *kube.Client
 }
 
-// clusterName is the kind cluster the verbs work with.
+// clusterName is the kind cluster the verbs work with: --cluster, what the
+// compose file asks for, or the default one.
 func (app *App) clusterName() string {
 	if app.global.cluster != "" {
 		return app.global.cluster
 	}
-	return "berth"
+	if app.hints.Name != "" {
+		return app.hints.Name
+	}
+	return cluster.DefaultName
 }
 
 // sink is where progress goes: standard error, in the form --progress asks for.

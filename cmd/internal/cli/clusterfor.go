@@ -7,6 +7,7 @@ import (
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
 )
 
@@ -28,9 +29,30 @@ func (app *App) clusterFor(ctx context.Context, source composefile.Source, plan 
 	}
 	spec := cluster.Spec{Name: name}
 	if info.State == cluster.Absent {
-		spec.Mounts = []cluster.Mount{{Source: source.Dir, Target: source.Dir}}
+		if spec, err = specOf(name, app.hints, source.Dir); err != nil {
+			return info, err
+		}
 		progress.Say(app.sink(), progress.Note, "cluster "+name,
 			fmt.Sprintf("there is none yet; its nodes will see %s, so bind mounts below it are live", source.Dir))
 	}
 	return app.createCluster(ctx, spec)
+}
+
+// specOf is the cluster that a project in dir asks for.
+func specOf(name string, hints translate.ClusterHints, dir string) (cluster.Spec, error) {
+	spec := cluster.Spec{
+		Name: name, Workers: hints.Workers, KubernetesVersion: hints.Version, Ingress: hints.Ingress,
+		Mounts: []cluster.Mount{{Source: dir, Target: dir}},
+	}
+	if hints.ControlPlanes != nil {
+		spec.ControlPlanes = *hints.ControlPlanes
+	}
+	for _, text := range hints.Mounts {
+		m, err := cluster.ParseMount(text, dir)
+		if err != nil {
+			return spec, err
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	return spec, nil
 }

@@ -2,9 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net"
+	"reflect"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/kube"
@@ -41,7 +46,54 @@ func (p *publisher) Publish(ctx context.Context, ports []model.PublishedPort, si
 		}
 		spec.Routes = append(spec.Routes, gateway.Route{PublishedPort: port, NodePort: nodePort})
 	}
-	return p.gateway.Publish(ctx, spec, sink)
+	published, err := p.gateway.Publish(ctx, spec, sink)
+	if err != nil {
+		return published, err
+	}
+	return published, p.balance(ctx, services, published)
+}
+
+// balance gives Services of type LoadBalancer the address that the gateway
+// gives them, as the controller of a cloud does: in their status.
+func (p *publisher) balance(ctx context.Context, services map[string]*corev1.Service, ports []model.PublishedPort) error {
+	for name, service := range services {
+		if service.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			continue
+		}
+		var ingress []corev1.LoadBalancerIngress
+		for _, port := range ports {
+			if port.KubeService == name {
+				ingress = addAddress(ingress, port)
+			}
+		}
+		if reflect.DeepEqual(ingress, service.Status.LoadBalancer.Ingress) {
+			continue
+		}
+		patch, err := json.Marshal(map[string]any{"status": map[string]any{"loadBalancer": corev1.LoadBalancerStatus{Ingress: ingress}}})
+		if err != nil {
+			return err
+		}
+		key := model.ObjectKey{Kind: "Service", Namespace: p.namespace, Name: name}
+		if err := p.kube.Patch(ctx, key, "status", types.MergePatchType, patch); err != nil {
+			return fmt.Errorf("give Service %q its address: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// addAddress adds a published port to the addresses of a load balancer. A
+// loopback address, which no other machine could use, is called by its name.
+func addAddress(all []corev1.LoadBalancerIngress, port model.PublishedPort) []corev1.LoadBalancerIngress {
+	entry := corev1.LoadBalancerIngress{IP: port.HostIP}
+	if ip := net.ParseIP(port.HostIP); ip == nil || ip.IsLoopback() || ip.IsUnspecified() {
+		entry = corev1.LoadBalancerIngress{Hostname: "localhost"}
+	}
+	at := slices.IndexFunc(all, func(x corev1.LoadBalancerIngress) bool { return x.IP == entry.IP && x.Hostname == entry.Hostname })
+	if at < 0 {
+		all, at = append(all, entry), len(all)
+	}
+	all[at].Ports = append(all[at].Ports, corev1.PortStatus{Port: int32(port.HostPort), Protocol: kubeProtocol(port.Protocol)})
+	return all
 }
 
 // nodePortOf is the node port that leads to the target of a published port.

@@ -15,7 +15,18 @@ import (
 // environment name. Services that the user named are enabled whatever their
 // profiles say.
 func (app *App) readProject(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
-	return composefile.Read(ctx, app.composeOptions(services))
+	input, source, err := composefile.Read(ctx, app.composeOptions(services))
+	if err == nil {
+		err = app.takeHints(input)
+	}
+	return input, source, err
+}
+
+// takeHints notes which cluster the compose file asks for (x-berth.cluster).
+func (app *App) takeHints(input translate.Input) error {
+	hints, err := translate.HintsOf(input.Project, input.Positions)
+	app.hints = hints.Cluster
+	return err
 }
 
 // composeOptions say which project the root flags and the environment name.
@@ -40,6 +51,9 @@ func (app *App) readNames(ctx context.Context) (translate.Input, error) {
 	options := app.composeOptions(nil)
 	options.NamesOnly = true
 	input, _, err := composefile.Read(ctx, options)
+	if err == nil {
+		err = app.takeHints(input)
+	}
 	return input, err
 }
 

@@ -67,7 +67,7 @@ type attachment struct {
 	awaited map[string]bool // services that others wait for to complete: their good end is no reason to stop
 
 	mu    sync.Mutex
-	codes map[string]int // of services that have ended, the last
+	codes map[string]int // of services that have ended, the first time
 	first *apply.Exit    // the end that ends everything
 }
 
@@ -132,7 +132,9 @@ func completers(in translate.Input) map[string]bool {
 func (a *attachment) exited(e apply.Exit, ended chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.codes[e.Service] = e.Code
+	if _, known := a.codes[e.Service]; !known { // the cluster may run it again before everything is stopped
+		a.codes[e.Service] = e.Code
+	}
 	over := !e.Asked && (!a.opts.onFailure || e.Code != 0) && (e.Code != 0 || !a.awaited[e.Service])
 	if over && a.first == nil {
 		a.first = &e

@@ -235,7 +235,9 @@ func healthy(args []string) int {
 func stubborn([]string) int {
 	signal.Ignore(syscall.SIGTERM)
 	fmt.Println("not listening")
-	select {}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // say prints its arguments once a second, numbered.
