@@ -458,6 +458,7 @@ services:
 
 // TestVerbs is about one-off commands, exit statuses and logs.
 func TestVerbs(t *testing.T) {
+	testneed.Long(t)
 	p := newProbeProject(t, "behave-verbs", compose(`
 name: behave-verbs
 services:
@@ -533,6 +534,7 @@ volumes: {data: {}}
 
 // TestUpThatStays is about --abort-on-container-exit and --exit-code-from.
 func TestUpThatStays(t *testing.T) {
+	testneed.Long(t)
 	p := newProbeProject(t, "behave-stays", `
 name: behave-stays
 services:
@@ -561,6 +563,7 @@ services:
 // TestHealing measures how long a killed container and the pods of a stopped
 // node take to be back.
 func TestHealing(t *testing.T) {
+	testneed.Long(t)
 	p := newProbeProject(t, "behave-heal", compose(`
 name: behave-heal
 services:
@@ -575,7 +578,6 @@ services:
 		p.serves(address(8110, "/"), "web", soon)
 	})
 	t.Run("a node that stops", func(t *testing.T) {
-		testneed.Long(t)
 		worker := p.cluster + "-worker2"
 		p.must("cluster", "node", "stop", worker, "--name", p.cluster)
 		t.Cleanup(func() { p.must("cluster", "node", "start", worker, "--name", p.cluster) })
