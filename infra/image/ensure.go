@@ -9,7 +9,6 @@ import (
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -76,13 +75,6 @@ type absentError struct {
 func (e *absentError) Error() string { return fmt.Sprintf("image %q: %v", e.ref, e.err) }
 func (e *absentError) Unwrap() error { return e.err }
 
-// IsAbsent reports whether Ensure failed because the engine neither holds the
-// image nor can pull it.
-func IsAbsent(err error) bool {
-	var missing *missingError
-	return errors.As(err, &missing)
-}
-
 // InRegistry reports whether the registry of the image's own name has it, as
 // far as the engine can tell.
 func (i *Images) InRegistry(ctx context.Context, ref string) bool {
@@ -138,23 +130,6 @@ func (i *Images) pull(ctx context.Context, w Wanted, sink progress.Sink) error {
 	task.Fail(err)
 	return &absentError{w.Ref, err}
 }
-
-// missingImages lists images that are not there, and how to bring them.
-func missingImages(refs []string, why error) error {
-	what := fmt.Sprintf("image %q is not in the engine", refs[0])
-	if len(refs) > 1 {
-		what = fmt.Sprintf("%d images are not in the engine: %s", len(refs), strings.Join(refs, ", "))
-	}
-	hint := fmt.Sprintf("`docker pull %s`; without a registry: `docker save %s -o images.tar` where they are, and `docker load -i images.tar` here; `berth offline build` makes stand-ins of common base images",
-		refs[0], strings.Join(refs, " "))
-	return &missingError{problem.New(what, why, hint)}
-}
-
-// A missingError is a Problem that says which images cannot be had.
-type missingError struct{ problem error }
-
-func (e *missingError) Error() string { return e.problem.Error() }
-func (e *missingError) Unwrap() error { return e.problem }
 
 // A layerProgress adds up what the engine reports of each layer.
 type layerProgress struct {
