@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
@@ -57,7 +58,7 @@ only what is not done yet.`,
 			result, err := s.engine.Up(cmd.Context(), up)
 			app.settle()
 			if err != nil {
-				return err
+				return image.WithMissing(err)
 			}
 			if newImages(result) {
 				if err := s.prune(cmd.Context()); err != nil {
