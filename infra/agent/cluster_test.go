@@ -80,69 +80,11 @@ func testImage(t *testing.T, n *Node) ociImage {
 	})
 	i := ociImage{name: "docker.io/berth.test/agent:" + unique, layers: [][]byte{base, top}, arch: arch}
 	t.Cleanup(func() {
-		if err := n.RemoveImages(context.Background(), i.name); err != nil {
+		if err := onNode(context.Background(), n, nil, "rm", i.name); err != nil {
 			t.Error(err)
 		}
 	})
 	return i
-}
-
-func TestImagesOnANode(t *testing.T) {
-	n, _ := testNode(t)
-	i := testImage(t, n)
-	platform := "linux/" + i.arch
-	begin := time.Now()
-	if err := n.ImportImage(t.Context(), platform, bytes.NewReader(i.layout(t, 0))); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("imported %d bytes in %s", len(i.layout(t, 0)), time.Since(begin))
-	snapshots, err := n.Snapshots(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range i.chainIDs() {
-		if !snapshots[id] {
-			t.Errorf("no snapshot %s", id)
-		}
-	}
-	checkImage := func(name string, manifest []byte) {
-		t.Helper()
-		images, err := n.Images(t.Context())
-		if err != nil || images[name] != digest(manifest) {
-			t.Errorf("image %s: %q, %v, want %s", name, images[name], err, digest(manifest))
-		}
-	}
-	checkImage(i.name, i.manifest(t))
-
-	// The same with another top layer: the first is not sent again.
-	next := i
-	next.name += "-next"
-	next.layers = [][]byte{i.layers[0], tarOf(t, map[string][]byte{"new": []byte(next.name)}, nil)}
-	t.Cleanup(func() {
-		if err := n.RemoveImages(context.Background(), next.name, next.name+"-too"); err != nil {
-			t.Error(err)
-		}
-	})
-	begin = time.Now()
-	if err := n.ImportImage(t.Context(), platform, bytes.NewReader(next.layout(t, 1))); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("imported a changed layer in %s", time.Since(begin))
-	checkImage(next.name, next.manifest(t))
-	if err := n.TagImage(t.Context(), next.name, next.name+"-too"); err != nil {
-		t.Fatal(err)
-	}
-	checkImage(next.name+"-too", next.manifest(t))
-
-	if err := n.TagImage(t.Context(), "docker.io/berth.test/none:x", "docker.io/berth.test/y:x"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("an unknown image: %v", err)
-	}
-	if err := n.RemoveImages(t.Context(), next.name+"-too", "docker.io/berth.test/none:x"); err != nil {
-		t.Errorf("removing: %v", err)
-	}
-	if err := n.ImportImage(t.Context(), platform, strings.NewReader("no tar at all")); err == nil {
-		t.Error("what is no image was imported")
-	}
 }
 
 // pod is a supervised program whose root is read-only and whose user is not root,
@@ -216,7 +158,7 @@ func running(t *testing.T, c *kube.Client, namespace string) string {
 func TestSupervisedPod(t *testing.T) {
 	n, c := testNode(t)
 	i := testImage(t, n)
-	if err := n.ImportImage(t.Context(), "linux/"+i.arch, bytes.NewReader(i.layout(t, 0))); err != nil {
+	if err := onNode(t.Context(), n, bytes.NewReader(i.layout(t)), "import", "--platform", "linux/"+i.arch, "-"); err != nil {
 		t.Fatal(err)
 	}
 	ns := namespace(t, c)

@@ -160,6 +160,12 @@ func archive(binary []byte) (io.Reader, error) {
 	return &buf, w.Close()
 }
 
+// Ping returns when the agent has answered.
+func (n *Node) Ping(ctx context.Context) error {
+	_, err := n.ask(ctx, wire.OpPing, nil)
+	return err
+}
+
 // ask has the node carry out an operation that may be carried out twice, and
 // returns its output. When the connection breaks it asks once more.
 func (n *Node) ask(ctx context.Context, op string, args any) ([]byte, error) {

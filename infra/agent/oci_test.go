@@ -3,10 +3,13 @@ package agent
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,21 +60,8 @@ func (i ociImage) manifest(t *testing.T) []byte {
 		"config": object{"mediaType": types + "config.v1+json", "digest": digest(config), "size": len(config)}})
 }
 
-// chainIDs are the keys of the layers' snapshots.
-func (i ociImage) chainIDs() []string {
-	var chain []string
-	for n, l := range i.layers {
-		id := digest(l)
-		if n > 0 {
-			id = digest([]byte(chain[n-1] + " " + id))
-		}
-		chain = append(chain, id)
-	}
-	return chain
-}
-
-// layout is the tar of the image without its first skipped layers.
-func (i ociImage) layout(t *testing.T, skipped int) []byte {
+// layout is the tar of the image.
+func (i ociImage) layout(t *testing.T) []byte {
 	t.Helper()
 	manifest := i.manifest(t)
 	index := encode(t, object{"schemaVersion": 2, "manifests": []object{{
@@ -80,7 +70,7 @@ func (i ociImage) layout(t *testing.T, skipped int) []byte {
 		"annotations": object{"io.containerd.image.name": i.name},
 	}}})
 	files := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`), "index.json": index}
-	for _, blob := range append([][]byte{manifest, i.config(t)}, i.layers[skipped:]...) {
+	for _, blob := range append([][]byte{manifest, i.config(t)}, i.layers...) {
 		files["blobs/sha256/"+digest(blob)[len("sha256:"):]] = blob
 	}
 	return tarOf(t, files, nil)
@@ -125,4 +115,14 @@ func buildApp(t *testing.T, arch string) []byte {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return raw
+}
+
+// onNode runs ctr on the node.
+func onNode(ctx context.Context, n *Node, in io.Reader, args ...string) error {
+	var out bytes.Buffer
+	status, err := n.engine.Exec(ctx, n.name, append([]string{"ctr", "-n", "k8s.io", "images"}, args...), in, &out, &out)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("ctr %v: exit status %d: %s", args, status, out.String())
+	}
+	return err
 }

@@ -13,12 +13,10 @@ import (
 )
 
 // Node is the machine that requests are carried out on.
-type Node struct {
-	ctr string // containerd's command line client
-}
+type Node struct{}
 
 // New returns the machine this process runs on.
-func New() *Node { return &Node{ctr: "ctr"} }
+func New() *Node { return &Node{} }
 
 // Run answers the requests on in until it ends.
 func (n *Node) Run(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -46,16 +44,6 @@ func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
 	switch r.Op {
 	case wire.OpPing:
 		return nil, nil
-	case wire.OpSnapshots:
-		return nil, n.snapshots(ctx, r)
-	case wire.OpImages:
-		return nil, n.images(ctx, r)
-	case wire.OpImportImage:
-		return with(r, func(a wire.ImportArgs) error { return n.importImage(ctx, a, r) })
-	case wire.OpTagImage:
-		return with(r, func(a wire.TagArgs) error { return n.tagImage(ctx, a) })
-	case wire.OpRemoveImages:
-		return with(r, func(a wire.RemoveArgs) error { return n.removeImages(ctx, a) })
 	case wire.OpSync:
 		return answer(r, func(a wire.SyncArgs) (any, error) { return syncFiles(a.Container, r) })
 	case wire.OpSupervisor:

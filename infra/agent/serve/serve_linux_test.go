@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -18,22 +17,13 @@ import (
 	"github.com/berth-dev/berth/infra/agent/wire"
 )
 
-// connect serves a node whose ctr is a script that writes its arguments and
-// input to a file and then does what script says.
-func connect(t *testing.T, script string) (c *wire.Client, calls func() string) {
+// connect serves a node.
+func connect(t *testing.T) *wire.Client {
 	t.Helper()
-	dir := t.TempDir()
-	log := filepath.Join(dir, "log")
-	text := fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$*\" >> %s\ncase \"$*\" in *import*) cat >> %s;; esac\n%s\n", log, log, script)
-	ctr := filepath.Join(dir, "ctr")
-	if err := os.WriteFile(ctr, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	near, far := net.Pipe()
-	n := &Node{ctr: ctr}
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		_ = n.Run(context.Background(), far, far)
+		_ = New().Run(context.Background(), far, far)
 		far.Close()
 	})
 	c, err := wire.NewClient(t.Context(), near)
@@ -44,80 +34,15 @@ func connect(t *testing.T, script string) (c *wire.Client, calls func() string) 
 		c.Close()
 		serving.Wait()
 	})
-	return c, func() string {
-		raw, _ := os.ReadFile(log)
-		return string(raw)
-	}
-}
-
-func TestSnapshotsAreTheCommittedOnes(t *testing.T) {
-	c, _ := connect(t, `cat <<'EOF'
-KEY                                                                     PARENT                                                                  KIND      
-sha256:aa                                                                                                                                       Committed 
-sha256:bb                                                               sha256:aa                                                               Committed 
-0123                                                                    sha256:bb                                                               Active    
-EOF
-echo 'level=warning msg="DEPRECATION"' >&2`)
-	var out bytes.Buffer
-	if err := c.Call(t.Context(), wire.OpSnapshots, nil, nil, &out, nil); err != nil || out.String() != "sha256:aa\nsha256:bb\n" {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-}
-
-func TestImagesHaveNamesAndDigests(t *testing.T) {
-	c, _ := connect(t, `cat <<'EOF'
-REF                              TYPE                                       DIGEST      SIZE     PLATFORMS   LABELS
-docker.io/library/web:dev        application/vnd.oci.image.manifest.v1+json sha256:aa   1.5 MiB  linux/amd64 -
-sha256:cc                        application/vnd.oci.image.index.v1+json    sha256:bb   -        -           -
-EOF`)
-	var out bytes.Buffer
-	err := c.Call(t.Context(), wire.OpImages, nil, nil, &out, nil)
-	if want := `{"name":"docker.io/library/web:dev","digest":"sha256:aa"}` + "\n" + `{"name":"sha256:cc","digest":"sha256:bb"}` + "\n"; err != nil || out.String() != want {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-}
-
-func TestImageOperationsRunCtr(t *testing.T) {
-	c, calls := connect(t, "")
-	for _, step := range []struct {
-		op   string
-		args any
-		body io.Reader
-	}{
-		{wire.OpImportImage, wire.ImportArgs{Platform: "linux/amd64"}, strings.NewReader("the tar\n")},
-		{wire.OpTagImage, wire.TagArgs{Source: "a", Target: "b"}, nil},
-		{wire.OpRemoveImages, wire.RemoveArgs{Names: []string{"a", "b"}}, nil},
-		{wire.OpRemoveImages, wire.RemoveArgs{}, nil},
-	} {
-		if err := c.Call(t.Context(), step.op, step.args, step.body, nil, nil); err != nil {
-			t.Error(err)
-		}
-	}
-	want := "-n k8s.io images import --platform linux/amd64 -\nthe tar\n-n k8s.io images tag --force a b\n-n k8s.io images rm a b\n"
-	if got := calls(); got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
-func TestFailureOfCtrCarriesItsWords(t *testing.T) {
-	c, _ := connect(t, `echo 'ctr: image "a": not found' >&2; exit 1`)
-	err := c.Call(t.Context(), wire.OpTagImage, wire.TagArgs{Source: "a", Target: "b"}, nil, nil, nil)
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), `ctr: image "a": not found`) {
-		t.Errorf("got %v", err)
-	}
-	full, _ := connect(t, `echo 'ctr: no space left on device' >&2; exit 1`)
-	err = full.Call(t.Context(), wire.OpImportImage, wire.ImportArgs{}, bytes.NewReader(make([]byte, 4<<20)), nil, nil)
-	if err == nil || !strings.Contains(err.Error(), "no space left on device") {
-		t.Errorf("got %v", err)
-	}
+	return c
 }
 
 func TestUnknownOperationsAndArgumentsAreErrors(t *testing.T) {
-	c, _ := connect(t, "")
+	c := connect(t)
 	if err := c.Call(t.Context(), "make.coffee", nil, nil, nil, nil); !errors.Is(err, &wire.Error{Code: wire.CodeUnknown}) {
 		t.Errorf("got %v", err)
 	}
-	if err := c.Call(t.Context(), wire.OpTagImage, "text", nil, nil, nil); err == nil {
+	if err := c.Call(t.Context(), wire.OpLogs, "text", nil, nil, nil); err == nil {
 		t.Error("arguments of another form were taken")
 	}
 	for _, id := range []string{"", "../x", "no-such-container"} {
@@ -128,7 +53,7 @@ func TestUnknownOperationsAndArgumentsAreErrors(t *testing.T) {
 }
 
 func TestHelloSaysWhatRuns(t *testing.T) {
-	c, _ := connect(t, "")
+	c := connect(t)
 	if want, err := ownHash(); err != nil || c.Hello.Binary != want || c.Hello.Arch == "" {
 		t.Errorf("%+v, %v", c.Hello, err)
 	}
