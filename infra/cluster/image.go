@@ -60,6 +60,19 @@ func (m *Manager) chooseImage(ctx context.Context, s Spec, n *narrator) (Spec, *
 	return s, v, nil
 }
 
+// LocalImage is the node image that a cluster would be created from without a
+// network: the first of the candidates that the engine holds, else the one that
+// would be pulled.
+func (m *Manager) LocalImage(ctx context.Context) (string, error) {
+	candidates := m.imageCandidates("")
+	for _, image := range candidates {
+		if _, found, err := m.engine.ImageInfo(ctx, image); err != nil || found {
+			return withoutDigest(image), err
+		}
+	}
+	return withoutDigest(candidates[0]), nil
+}
+
 // imageCandidates lists node images that may be in the engine already, the
 // one to pull first.
 func (m *Manager) imageCandidates(kubernetes string) []string {

@@ -29,6 +29,7 @@ var allowed = []struct {
 	{"infra/kube", leaves},
 	{"infra/ingress", append(infra, "infra/apply")},
 	{"infra/offline/...", append(infra, "infra/image", "infra/offline/...")},
+	{"infra/bundle", append(infra, "infra/image/layout")},
 	{"infra/workshop/...", append(infra, "infra/workshop/...")},
 	{"infra/cluster", append(infra, "infra/agent/checkpoint")}, // whose messages it reads
 	{"infra/gateway", append(infra, "infra/agent/proxy")},      // whose configuration it writes

@@ -93,7 +93,7 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 		&cobra.Group{ID: groupProject, Title: "Run a project:"},
 		&cobra.Group{ID: groupImages, Title: "Images:"},
 		&cobra.Group{ID: groupConvert, Title: "Convert and inspect a project:"},
-		&cobra.Group{ID: groupWorkshop, Title: "Workshops:"},
+		&cobra.Group{ID: groupWorkshop, Title: "Workshops and bundles:"},
 		&cobra.Group{ID: groupCluster, Title: "The cluster and this machine:"},
 	)
 	for group, commands := range verbs(app) {
@@ -137,7 +137,7 @@ func verbs(app *App) map[string][]*cobra.Command {
 		groupProject:  append([]*cobra.Command{newUpCommand(app), newDevCommand(app), newDownCommand(app), newLsCommand(app), newPortCommand(app)}, serviceVerbs(app)...),
 		groupImages:   {newBuildCommand(app), newPullCommand(app), newPushCommand(app), newImagesCommand(app), newLoadCommand(app)},
 		groupConvert:  {newTranslateCommand(app), newExplainCommand(app), newConfigCommand(app)},
-		groupWorkshop: {newWorkshopCommand(app)},
+		groupWorkshop: {newWorkshopCommand(app), newBundleCommand(app)},
 		groupCluster:  {newClusterCommand(app), newDoctorCommand(app), newOfflineCommand(app)},
 	}
 }

@@ -179,12 +179,11 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 	if _, err := images.EnsureAll(ctx, wanted, app.sink()); err != nil {
 		return err
 	}
-	for _, b := range w.Builds {
-		spec := model.BuildSpec{Name: b.Image, Tags: []string{b.Image}, Context: filepath.Join(w.Dir, b.Dir), Args: b.Args}
+	for _, spec := range workshopBuilds(w) {
 		if _, err := images.Build(ctx, spec, app.sink()); err != nil {
 			return err
 		}
-		refs = append(refs, b.Image)
+		refs = append(refs, spec.Name)
 	}
 	if len(refs) == 0 {
 		return nil

@@ -1,0 +1,352 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/bundle"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/doctor"
+	"github.com/berth-dev/berth/infra/image"
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/ingress"
+	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
+	"github.com/berth-dev/berth/infra/workshop"
+)
+
+type bundleOptions struct {
+	workshop  string
+	output    string
+	key       string
+	nodeImage string
+	berths    []string
+	noBases   bool
+}
+
+func newBundleCreateCommand(app *App) *cobra.Command {
+	var opts bundleOptions
+	cmd := &cobra.Command{
+		Use:   "create -o FILE",
+		Short: "Pack the project, a workshop, and all they need",
+		Long: `Build or pull the images of the project (-f compose.yaml) and of a workshop, and
+pack them with the node image, the ingress controller, the base images of their
+Dockerfiles, their files and this berth into one file.`,
+		Example: `  berth -f compose.yaml bundle create -o shop.berth
+  berth bundle create --workshop my-workshop -o workshop.berth --key minisign.key`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.output == "" {
+				return problem.New("name the file to make", nil, "berth bundle create -o NAME.berth")
+			}
+			return app.createBundle(cmd.Context(), opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&opts.output, "output", "o", "", "`file` to make")
+	flags.StringVar(&opts.workshop, "workshop", "", "`folder` of a workshop to pack too")
+	flags.StringVar(&opts.key, "key", "", "minisign secret key `file` to sign with; BERTH_SIGN_PASSWORD is its password")
+	flags.StringVar(&opts.nodeImage, "node-image", "", "kind node `image` (default: the offline kit's)")
+	flags.StringArrayVar(&opts.berths, "berth", nil, "a berth for another platform, `OS/ARCH=FILE`; may be repeated")
+	flags.BoolVar(&opts.noBases, "no-bases", false, "leave out the base images of Dockerfiles: nothing can be built from the bundle then")
+	return cmd
+}
+
+func (app *App) createBundle(ctx context.Context, opts bundleOptions) error {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return err
+	}
+	images, err := app.images(ctx)
+	if err != nil {
+		return err
+	}
+	arch, err := engine.Arch(ctx)
+	if err != nil {
+		return err
+	}
+	b := &bundler{app: app, ctx: ctx, images: images, store: images.Cache(), refs: map[string]bundle.Use{}, platform: "linux/" + arch}
+	b.plan.Contents = bundle.Contents{Created: time.Now().UTC(), Berth: version, Platform: b.platform}
+	if opts.key != "" {
+		if b.plan.Sign, err = bundle.Signer(app.path(opts.key), app.Getenv("BERTH_SIGN_PASSWORD")); err != nil {
+			return err
+		}
+	}
+	if err := b.gather(engine, opts); err != nil {
+		return err
+	}
+	task := progress.Start(app.sink(), "bundle", "packing")
+	path := app.path(opts.output)
+	if free, err := doctor.FreeDisk(filepath.Dir(path)); err == nil && free < uint64(b.size/2) {
+		return task.End(problem.New("write "+path, fmt.Errorf("%d MB are free, and about %d MB are needed", free>>20, b.size>>21), "free some, or choose another place"), "")
+	}
+	var contents bundle.Contents
+	show := everySecond(task, b.size)
+	b.plan.Progress = func(done, _ int64) { show(done) }
+	err = writeWhole(ctx, path, 0o644, func(w io.Writer) error {
+		contents, err = bundle.Write(ctx, w, b.plan, b.store)
+		return err
+	})
+	if err != nil {
+		return task.End(problem.New("write "+path, err, "check the disk, then run the command again"), "")
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	task.Done(fmt.Sprintf("%s: %s, of %s", opts.output, sizeText(info.Size()), sizeText(contents.Size)))
+	return nil
+}
+
+// A bundler gathers what goes into a bundle.
+type bundler struct {
+	app      *App
+	ctx      context.Context
+	images   *image.Images
+	store    *layout.Store
+	platform string
+	refs     map[string]bundle.Use
+	order    []string
+	plan     bundle.Plan
+	size     int64
+}
+
+func (b *bundler) gather(engine *docker.Client, opts bundleOptions) error {
+	if err := b.cluster(engine, opts.nodeImage); err != nil {
+		return err
+	}
+	if opts.workshop == "" || len(b.app.global.files) > 0 {
+		if err := b.project(opts.noBases); err != nil {
+			return err
+		}
+	}
+	if opts.workshop != "" {
+		if err := b.workshop(b.app.path(opts.workshop), opts.noBases); err != nil {
+			return err
+		}
+	}
+	for _, ref := range b.order {
+		task := progress.Start(b.app.sink(), "image "+ref, "reading it from the engine")
+		img, err := b.images.Fetch(b.ctx, ref, b.platform)
+		if err := task.End(err, ""); err != nil {
+			return err
+		}
+		full, err := image.FullName(ref)
+		if err != nil {
+			return err
+		}
+		b.plan.Images = append(b.plan.Images, bundle.Packed{Image: img, Ref: full, Use: b.refs[ref]})
+		for _, l := range img.Manifest.Layers {
+			b.size += l.Size
+		}
+	}
+	return b.berths(opts.berths)
+}
+
+// add wants an image in the bundle; the first use counts.
+func (b *bundler) add(ref string, use bundle.Use) {
+	if _, known := b.refs[ref]; !known && ref != "" {
+		b.refs[ref] = use
+		b.order = append(b.order, ref)
+	}
+}
+
+// ensure pulls what the engine lacks.
+func (b *bundler) ensure(refs ...string) error {
+	var wanted []image.Wanted
+	for _, ref := range refs {
+		wanted = append(wanted, image.Wanted{Ref: ref, Policy: model.PullMissing})
+	}
+	_, err := b.images.EnsureAll(b.ctx, wanted, b.app.sink())
+	return err
+}
+
+// cluster adds what a cluster is made of.
+func (b *bundler) cluster(engine *docker.Client, nodeImage string) error {
+	if nodeImage == "" {
+		manager, err := b.app.clusters(b.ctx)
+		if err != nil {
+			return err
+		}
+		if nodeImage, err = manager.LocalImage(b.ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.ensure(nodeImage); err != nil {
+		return err
+	}
+	b.add(nodeImage, bundle.UseNode)
+	controller, err := ingress.Choose(b.ctx, engine, ingress.Auto, nodeImage)
+	if err != nil {
+		return err
+	}
+	info, _, err := engine.ImageInfo(b.ctx, nodeImage)
+	if err != nil || slices.Contains(strings.Fields(info.Labels[ingress.LabelImages]), controller.Image) {
+		return err // the node image brings it along
+	}
+	if err := b.ensure(controller.Image); err != nil {
+		return err
+	}
+	b.add(controller.Image, bundle.UseIngress)
+	return nil
+}
+
+// project builds and pulls the project's images, and adds them and its files.
+func (b *bundler) project(noBases bool) error {
+	p, err := b.app.projectImages(b.ctx, nil)
+	if err != nil {
+		return err
+	}
+	_, source, err := b.app.readProject(b.ctx, nil)
+	if err != nil {
+		return err
+	}
+	specs, err := p.builds()
+	if err != nil {
+		return err
+	}
+	built, err := b.images.BuildAll(b.ctx, specs, 0, b.app.sink())
+	if err != nil {
+		return err
+	}
+	var pulled []string
+	for _, img := range p.all {
+		if img.Build == nil {
+			pulled = append(pulled, img.Ref)
+		}
+	}
+	if err := b.ensure(pulled...); err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		b.add(spec.Name, bundle.UseProject)
+		b.add(built[spec.Name].Ref, bundle.UseProject)
+		if !noBases {
+			if err := b.bases(spec); err != nil {
+				return err
+			}
+		}
+	}
+	for _, ref := range pulled {
+		b.add(ref, bundle.UseProject)
+	}
+	b.plan.Contents.Name = p.input.Project.Name
+	return b.folder(bundle.KindProject, source.Dir)
+}
+
+// workshop does the same for a workshop.
+func (b *bundler) workshop(dir string, noBases bool) error {
+	w, err := b.app.lintedWorkshop(dir)
+	if err != nil {
+		return err
+	}
+	if err := b.ensure(w.Images...); err != nil {
+		return err
+	}
+	for _, ref := range w.Images {
+		b.add(ref, bundle.UseProject)
+	}
+	for _, spec := range workshopBuilds(w) {
+		if _, err := b.images.Build(b.ctx, spec, b.app.sink()); err != nil {
+			return err
+		}
+		b.add(spec.Name, bundle.UseProject)
+		if !noBases {
+			if err := b.bases(spec); err != nil {
+				return err
+			}
+		}
+	}
+	if b.plan.Contents.Name == "" {
+		b.plan.Contents.Name = w.Name
+	}
+	return b.folder(bundle.KindWorkshop, w.Dir)
+}
+
+// workshopBuilds are the builds of a workshop as the engine is asked for them.
+func workshopBuilds(w workshop.Workshop) []model.BuildSpec {
+	var specs []model.BuildSpec
+	for _, b := range w.Builds {
+		specs = append(specs, model.BuildSpec{Name: b.Image, Tags: []string{b.Image}, Context: filepath.Join(w.Dir, b.Dir), Args: b.Args})
+	}
+	return specs
+}
+
+func (b *bundler) folder(kind bundle.Kind, dir string) error {
+	file, err := bundle.AddFolder(b.ctx, b.store, kind, dir)
+	b.plan.Contents.Files = append(b.plan.Contents.Files, file)
+	return err
+}
+
+// from is an instruction of a Dockerfile that names the image a stage starts
+// from, and the stage's name.
+var from = regexp.MustCompile(`(?mi)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?`)
+
+// bases adds the images that a build starts from. Those named by a build
+// argument are not known here; the report says so.
+func (b *bundler) bases(spec model.BuildSpec) error {
+	text := spec.DockerfileInline
+	if text == "" {
+		file := spec.Dockerfile
+		if file == "" {
+			file = "Dockerfile"
+		}
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(spec.Context, file)
+		}
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text = string(raw)
+	}
+	stages := map[string]bool{"scratch": true}
+	for _, match := range from.FindAllStringSubmatch(text, -1) {
+		name, stage := match[1], strings.ToLower(match[2])
+		switch {
+		case stages[strings.ToLower(name)]:
+		case strings.Contains(name, "$"):
+			progress.Say(b.app.sink(), progress.Warn, "bundle", fmt.Sprintf("base image %q of %s depends on a build argument and is left out", name, spec.Name))
+		default:
+			if err := b.ensure(name); err != nil {
+				return err
+			}
+			b.add(name, bundle.UseBase)
+		}
+		stages[stage] = true
+	}
+	return nil
+}
+
+// berths adds this berth, and those for other platforms.
+func (b *bundler) berths(others []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	all := append([]string{runtime.GOOS + "/" + runtime.GOARCH + "=" + self}, others...)
+	for _, text := range all {
+		platform, path, ok := strings.Cut(text, "=")
+		if !ok || strings.Count(platform, "/") != 1 {
+			return problem.New(fmt.Sprintf("--berth %q", text), errors.New("it is not OS/ARCH=FILE"), "for example --berth darwin/arm64=dist/berth")
+		}
+		file, err := bundle.AddBinary(b.store, b.app.path(path), platform)
+		if err != nil {
+			return err
+		}
+		b.plan.Contents.Files = append(b.plan.Contents.Files, file)
+	}
+	return nil
+}

@@ -1,0 +1,320 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"aead.dev/minisign"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/image/layout"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newStore(t *testing.T) *layout.Store {
+	t.Helper()
+	s, err := layout.Open(t.TempDir())
+	must(t, err)
+	return s
+}
+
+// image is an image of the given layers, which it puts into the store.
+func image(t *testing.T, store *layout.Store, ref string, use Use, layers ...string) Packed {
+	t.Helper()
+	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}
+	config.Config.Env = []string{"REF=" + ref}
+	var descriptors []layout.Layer
+	for _, l := range layers {
+		d, n, err := store.Add(strings.NewReader(l), "")
+		must(t, err)
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, d)
+		descriptors = append(descriptors, layout.Layer{Digest: d, Size: n, MediaType: ocispec.MediaTypeImageLayer})
+	}
+	raw, err := json.Marshal(config)
+	must(t, err)
+	img, err := layout.NewImage(raw, descriptors)
+	must(t, err)
+	return Packed{Image: img, Ref: ref, Use: use}
+}
+
+// plan is a bundle of two images that share a layer, and a folder.
+func plan(t *testing.T, store *layout.Store) Plan {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "app", ".git"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte("services: {}\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "app", "run"), []byte("#!/bin/sh\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "app", ".git", "config"), []byte("no\n"), 0o644))
+	files, err := AddFolder(t.Context(), store, KindProject, dir)
+	must(t, err)
+	return Plan{
+		Contents: Contents{Name: "shop", Platform: "linux/amd64", Files: []File{files}},
+		Images: []Packed{
+			image(t, store, "docker.io/library/web:1", UseProject, "base layer", strings.Repeat("web", 1000)),
+			image(t, store, "docker.io/library/base:1", UseBase, "base layer"),
+		},
+	}
+}
+
+func pack(t *testing.T, store *layout.Store, p Plan) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	_, err := Write(t.Context(), &out, p, store)
+	must(t, err)
+	return out.Bytes()
+}
+
+// unpack reads a whole bundle.
+func unpack(t *testing.T, raw []byte, store *layout.Store) ([]Packed, Contents, error) {
+	t.Helper()
+	r, err := NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, Contents{}, err
+	}
+	defer r.Close()
+	images, err := r.Blobs(t.Context(), store, nil)
+	return images, r.Contents, err
+}
+
+// repacked is a bundle with its files changed one by one; nil leaves one out.
+func repacked(t *testing.T, raw []byte, change func(name string, data []byte) []byte, more ...string) []byte {
+	t.Helper()
+	in, err := zstd.NewReader(bytes.NewReader(raw))
+	must(t, err)
+	defer in.Close()
+	var out bytes.Buffer
+	z, err := zstd.NewWriter(&out)
+	must(t, err)
+	tw := tar.NewWriter(z)
+	put := func(name string, data []byte) {
+		must(t, writeEntry(tw, name, int64(len(data)), bytes.NewReader(data)))
+	}
+	for tr := tar.NewReader(in); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		data, err := io.ReadAll(tr)
+		must(t, err)
+		if data = change(h.Name, data); data != nil {
+			put(h.Name, data)
+		}
+	}
+	for _, name := range more {
+		put(name, []byte("more"))
+	}
+	must(t, tw.Close())
+	must(t, z.Close())
+	return out.Bytes()
+}
+
+func TestWhatIsPackedIsReadBack(t *testing.T) {
+	from, to := newStore(t), newStore(t)
+	p := plan(t, from)
+	raw := pack(t, from, p)
+	images, contents, err := unpack(t, raw, to)
+	must(t, err)
+	if len(images) != 2 || images[0].Ref != p.Images[0].Ref || images[0].Digest() != p.Images[0].Digest() || images[1].Use != UseBase {
+		t.Errorf("images %+v", images)
+	}
+	if want := int64(10+3000) + p.Contents.Files[0].Size; contents.Size != want {
+		t.Errorf("%d bytes, want %d: the shared layer once", contents.Size, want)
+	}
+	for _, img := range images {
+		if missing := to.Missing(img.Image); len(missing) > 0 {
+			t.Errorf("%s lacks %v", img.Ref, missing)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	for range 2 { // a second time nothing changes
+		must(t, Extract(t.Context(), to, contents.Files[0].Digest, dir))
+	}
+	if info, err := os.Stat(filepath.Join(dir, "app", "run")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "app", ".git")); err == nil {
+		t.Error("the repository is packed, too")
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte("mine\n"), 0o644))
+	if err := Extract(t.Context(), to, contents.Files[0].Digest, dir); err == nil || !strings.Contains(err.Error(), "with other content") {
+		t.Errorf("a changed file is overwritten: %v", err)
+	}
+	if again := pack(t, from, p); !bytes.Equal(again, raw) {
+		t.Error("the same plan gives another file")
+	}
+}
+
+func TestADamagedBundleIsRefusedByName(t *testing.T) {
+	store := newStore(t)
+	raw := pack(t, store, plan(t, store))
+	web := blobName(digest.FromString(strings.Repeat("web", 1000)))
+	same := func(_ string, data []byte) []byte { return data }
+	flip := func(at int) []byte {
+		damaged := bytes.Clone(raw)
+		damaged[at] ^= 0x55
+		return damaged
+	}
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want string
+	}{
+		"a text file":       {[]byte("hello, this is no bundle at all"), "no bundle"},
+		"an empty file":     {nil, "no bundle"},
+		"cut off":           {raw[:len(raw)*2/3], "unexpected EOF"},
+		"a bit in the data": {flip(len(raw) / 2), ""},
+		"a changed layer": {repacked(t, raw, func(n string, data []byte) []byte {
+			if n == web {
+				data[7] = 'X'
+			}
+			return data
+		}), "its content is damaged: blob"},
+		"a shorter layer": {repacked(t, raw, func(n string, data []byte) []byte {
+			if n == web {
+				return data[:100]
+			}
+			return data
+		}), web[len("blobs/sha256/"):] + " has 100 bytes, not 3000"},
+		"a layer left out": {repacked(t, raw, func(n string, data []byte) []byte {
+			if n == web {
+				return nil
+			}
+			return data
+		}), "1 of its blobs are missing, the first of them sha256:" + web[len("blobs/sha256/"):]},
+		"a file put in":        {repacked(t, raw, same, "blobs/sha256/"+strings.Repeat("a", 64)), "which its index does not name"},
+		"a path put in":        {repacked(t, raw, same, "../../etc/passwd"), "which its index does not name"},
+		"an OCI layout":        {repacked(t, raw, replacing(`"dev.berth.bundle.format":"1"`, `"x":"1"`)), "no bundle of berth"},
+		"a newer format":       {repacked(t, raw, replacing(`"dev.berth.bundle.format":"1"`, `"dev.berth.bundle.format":"7"`)), "it has format 7, and this berth knows formats up to 1"},
+		"an index that is not": {repacked(t, raw, replacing(`{"schemaVersion"`, `{{"schemaVersion"`)), "its index cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := newStore(t)
+			_, _, err := unpack(t, tc.raw, to)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func replacing(from, to string) func(string, []byte) []byte {
+	return func(name string, data []byte) []byte {
+		if name != ocispec.ImageIndexFile {
+			return data
+		}
+		return bytes.Replace(data, []byte(from), []byte(to), 1)
+	}
+}
+
+func TestASignatureCoversEverything(t *testing.T) {
+	store := newStore(t)
+	p := plan(t, store)
+	public, private, err := minisign.GenerateKey(rand.Reader)
+	must(t, err)
+	stranger, _, err := minisign.GenerateKey(rand.Reader)
+	must(t, err)
+	plain, err := private.MarshalText() // keys with passwords are left to the library: deriving theirs takes seconds
+	must(t, err)
+	key := filepath.Join(t.TempDir(), "minisign.key")
+	must(t, os.WriteFile(key, plain, 0o600))
+	if p.Sign, err = Signer(key, ""); err != nil {
+		t.Fatal(err)
+	}
+	signed := pack(t, store, p)
+	p.Sign = nil
+	unsigned := pack(t, store, p)
+	for name, tc := range map[string]struct {
+		raw  []byte
+		key  minisign.PublicKey
+		want string
+	}{
+		"signed":           {signed, public, ""},
+		"not signed":       {unsigned, public, "it is not signed"},
+		"signed by others": {signed, stranger, "its signature is not of this key, or its index was changed"},
+		"another index": {repacked(t, signed, replacing(`"schemaVersion":2`, `"schemaVersion":2 `)), public,
+			"its signature is not of this key, or its index was changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := tc.key.MarshalText()
+			must(t, err)
+			verify, err := Verifier(string(text))
+			must(t, err)
+			r, err := NewReader(bytes.NewReader(tc.raw))
+			must(t, err)
+			defer r.Close()
+			err = r.Verify(verify)
+			if (tc.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAnInterruptedLoadGoesOn(t *testing.T) {
+	from, to := newStore(t), newStore(t)
+	raw := pack(t, from, plan(t, from))
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := NewReader(bytes.NewReader(raw))
+	must(t, err)
+	if _, err = r.Blobs(ctx, to, func(int64) { cancel() }); err == nil {
+		t.Fatal("it is not interrupted")
+	}
+	r.Close()
+	images, _, err := unpack(t, raw, to)
+	must(t, err)
+	if len(images) != 2 {
+		t.Errorf("%d images", len(images))
+	}
+	var archive bytes.Buffer
+	must(t, WriteArchive(t.Context(), &archive, images[0], to))
+	back, err := newStore(t).ReadArchive(t.Context(), &archive, layout.ReadOptions{Platform: "linux/amd64"})
+	must(t, err)
+	if len(back) != 1 || back[0].Manifest.Config.Digest != images[0].Manifest.Config.Digest {
+		t.Errorf("the archive for the engine holds %+v", back)
+	}
+}
+
+func TestNothingIsWrittenOutsideTheFolder(t *testing.T) {
+	store := newStore(t)
+	for name, headers := range map[string][]tar.Header{
+		"a path that leads out": {{Name: "../evil", Typeflag: tar.TypeReg}},
+		"an absolute path":      {{Name: "/evil", Typeflag: tar.TypeReg}},
+		"through a link":        {{Name: "link", Typeflag: tar.TypeSymlink, Linkname: ".."}, {Name: "link/evil", Typeflag: tar.TypeReg}},
+		"a device":              {{Name: "evil", Typeflag: tar.TypeChar}},
+		"a hard link":           {{Name: "evil", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var raw bytes.Buffer
+			tw := tar.NewWriter(&raw)
+			for _, h := range headers {
+				must(t, tw.WriteHeader(&h))
+			}
+			must(t, tw.Close())
+			d, _, err := store.Add(&raw, "")
+			must(t, err)
+			parent := t.TempDir()
+			if err := Extract(t.Context(), store, d, filepath.Join(parent, "out")); err == nil {
+				t.Error("it is written")
+			}
+			if _, err := os.Lstat(filepath.Join(parent, "evil")); err == nil {
+				t.Error("a file appeared outside")
+			}
+		})
+	}
+}

@@ -1,0 +1,310 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/problem"
+)
+
+// maxSmall bounds what is read of a bundle into memory at once, in bytes.
+const maxSmall = 16 << 20
+
+// A Reader reads a bundle from front to back.
+type Reader struct {
+	Contents Contents
+	Signed   bool // it has a signature; whose, only Verify says
+
+	index     []byte
+	signature []byte
+	zstd      *zstd.Decoder
+	tar       *tar.Reader
+	manifests []ocispec.Descriptor                 // of images
+	want      map[digest.Digest]ocispec.Descriptor // blobs that are still to come
+	blobs     map[digest.Digest][]byte             // manifests and configs
+}
+
+// NewReader reads the head of a bundle: what is in it, and who signed it. A
+// bundle of a newer format is a Problem that says so.
+func NewReader(r io.Reader) (*Reader, error) {
+	z, err := zstd.NewReader(r, zstd.WithDecoderMaxMemory(1<<30))
+	if err != nil {
+		return nil, err
+	}
+	b := &Reader{zstd: z, tar: tar.NewReader(z), want: map[digest.Digest]ocispec.Descriptor{}, blobs: map[digest.Digest][]byte{}}
+	if err := b.readHead(); err != nil {
+		z.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close ends reading. The file is the caller's.
+func (b *Reader) Close() { b.zstd.Close() }
+
+func (b *Reader) readHead() error {
+	first, err := b.entry()
+	if err != nil {
+		return damaged("it is no bundle, or its beginning is damaged", err)
+	}
+	if first.Name != ocispec.ImageLayoutFile {
+		return damaged("it is no bundle", nil)
+	}
+	if _, err := b.small(first); err != nil {
+		return err
+	}
+	head, err := b.entry()
+	if err != nil || head.Name != ocispec.ImageIndexFile {
+		return damaged("its index is missing", err)
+	}
+	if b.index, err = b.small(head); err != nil {
+		return err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(b.index, &index); err != nil {
+		return damaged("its index cannot be read", err)
+	}
+	format, err := strconv.Atoi(index.Annotations[annotationFormat])
+	if err != nil {
+		return damaged("it is an OCI layout, but no bundle of berth", nil)
+	}
+	if format > Format {
+		return problem.New("read the bundle", fmt.Errorf("it has format %d, and this berth knows formats up to %d", format, Format), "get a newer berth")
+	}
+	var bundle *ocispec.Descriptor
+	for _, d := range index.Manifests {
+		b.want[d.Digest] = d
+		if d.ArtifactType == artifactType {
+			bundle = &d
+		} else {
+			b.manifests = append(b.manifests, d)
+		}
+	}
+	if bundle == nil {
+		return damaged("it does not say what is in it", nil)
+	}
+	return b.readContents(bundle.Digest)
+}
+
+// readContents reads the signature and the description of the bundle, which
+// stand at its beginning.
+func (b *Reader) readContents(bundle digest.Digest) error {
+	h, err := b.entry()
+	if err == nil && h.Name == signatureFile {
+		b.Signed = true
+		if b.signature, err = b.small(h); err == nil {
+			h, err = b.entry()
+		}
+	}
+	if err != nil {
+		return damaged("it ends early", err)
+	}
+	if err := b.takeSmall(h); err != nil {
+		return err
+	}
+	var manifest ocispec.Manifest
+	if err := json.Unmarshal(b.blobs[bundle], &manifest); err != nil {
+		return damaged("its description is not where it should be", err)
+	}
+	for _, d := range append(manifest.Layers, manifest.Config) {
+		b.want[d.Digest] = d
+	}
+	if h, err = b.entry(); err != nil {
+		return damaged("it ends early", err)
+	}
+	if err := b.takeSmall(h); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b.blobs[manifest.Config.Digest], &b.Contents); err != nil {
+		return damaged("its description cannot be read", err)
+	}
+	return nil
+}
+
+// Verify checks the signature with a function of the index and its signature.
+func (b *Reader) Verify(check func(index, signature []byte) error) error {
+	if !b.Signed {
+		return problem.New("verify the bundle", errors.New("it is not signed"), "ask whoever made it for a signed one (berth bundle create --key)")
+	}
+	return check(b.index, b.signature)
+}
+
+// Blobs reads the rest of the bundle to its end: every blob is checked against
+// its digest and, with a store, kept there. Blobs that the store has already are
+// not written again, so an interrupted Blobs goes on where it was. It returns
+// the images.
+func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(done int64)) ([]Packed, error) {
+	var done int64
+	for {
+		h, err := b.entry()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, damaged("it is damaged, or ends early", err)
+		}
+		d, ok := blobDigest(h.Name)
+		if _, known := b.want[d]; !ok || !known {
+			return nil, damaged(fmt.Sprintf("it holds %q, which its index does not name", h.Name), nil)
+		}
+		if b.isSmall(d) {
+			if err := b.takeSmall(h); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		source := &counter{ctx: ctx, r: b.tar, add: func(n int) {
+			if done += int64(n); progress != nil {
+				progress(done)
+			}
+		}}
+		if err := b.takeLarge(d, h, source, store); err != nil {
+			return nil, err
+		}
+	}
+	if len(b.want) > 0 {
+		missing := slices.Sorted(maps.Keys(b.want))
+		return nil, damaged(fmt.Sprintf("%d of its blobs are missing, the first of them %s", len(missing), missing[0]), nil)
+	}
+	return b.images()
+}
+
+// isSmall reports whether a blob is a manifest or a config.
+func (b *Reader) isSmall(d digest.Digest) bool {
+	t := b.want[d].MediaType
+	return t == ocispec.MediaTypeImageManifest || strings.HasSuffix(t, "+json")
+}
+
+// takeSmall keeps a manifest or a config, and expects what a manifest names.
+func (b *Reader) takeSmall(h *tar.Header) error {
+	d, ok := blobDigest(h.Name)
+	want, known := b.want[d]
+	if !ok || !known {
+		return damaged(fmt.Sprintf("it holds %q, which its index does not name", h.Name), nil)
+	}
+	data, err := b.small(h)
+	if err != nil {
+		return err
+	}
+	if digest.FromBytes(data) != d {
+		return damaged(fmt.Sprintf("blob %s has other content than its name says", d), nil)
+	}
+	b.blobs[d] = data
+	delete(b.want, d)
+	if want.MediaType != ocispec.MediaTypeImageManifest || want.ArtifactType == artifactType {
+		return nil
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return damaged(fmt.Sprintf("manifest %s cannot be read", d), err)
+	}
+	for _, part := range append(m.Layers, m.Config) {
+		if _, have := b.blobs[part.Digest]; !have && part.Digest.Validate() == nil {
+			b.want[part.Digest] = part
+		}
+	}
+	return nil
+}
+
+func (b *Reader) takeLarge(d digest.Digest, h *tar.Header, r io.Reader, store *layout.Store) error {
+	want := b.want[d]
+	if h.Size != want.Size {
+		return damaged(fmt.Sprintf("blob %s has %d bytes, not %d", d, h.Size, want.Size), nil)
+	}
+	var err error
+	if store != nil && !store.Has(d) {
+		_, _, err = store.Add(r, d)
+	} else {
+		hash := sha256.New()
+		if _, err = io.Copy(hash, r); err == nil && digest.NewDigest(digest.SHA256, hash) != d {
+			err = fmt.Errorf("blob %s has other content than its name says", d)
+		}
+	}
+	if err != nil {
+		return damaged("its content is damaged", err)
+	}
+	delete(b.want, d)
+	return nil
+}
+
+// images puts the images together from what was read.
+func (b *Reader) images() ([]Packed, error) {
+	var all []Packed
+	for _, d := range b.manifests {
+		raw := b.blobs[d.Digest]
+		var m ocispec.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, damaged(fmt.Sprintf("manifest %s cannot be read", d.Digest), err)
+		}
+		img, err := layout.ParseImage(raw, b.blobs[m.Config.Digest])
+		if err != nil {
+			return nil, damaged("an image cannot be read", err)
+		}
+		p := Packed{Image: img, Ref: d.Annotations[ocispec.AnnotationRefName]}
+		for _, entry := range b.Contents.Images {
+			if entry.Ref == p.Ref && entry.Digest == d.Digest {
+				p.Use = entry.Use
+			}
+		}
+		if p.Use == "" {
+			return nil, damaged(fmt.Sprintf("its description does not know image %q", p.Ref), nil)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// entry reads the header of the next file.
+func (b *Reader) entry() (*tar.Header, error) {
+	h, err := b.tar.Next()
+	if err == nil && h.Typeflag != tar.TypeReg {
+		err = fmt.Errorf("%q is no file", h.Name)
+	}
+	return h, err
+}
+
+// small reads a file whole.
+func (b *Reader) small(h *tar.Header) ([]byte, error) {
+	if h.Size > maxSmall {
+		return nil, damaged(fmt.Sprintf("%s has %d bytes", h.Name, h.Size), nil)
+	}
+	var out bytes.Buffer
+	if _, err := io.Copy(&out, b.tar); err != nil {
+		return nil, damaged("it is damaged, or ends early", err)
+	}
+	return out.Bytes(), nil
+}
+
+func blobDigest(name string) (digest.Digest, bool) {
+	encoded, ok := strings.CutPrefix(name, ocispec.ImageBlobsDir+"/sha256/")
+	d := digest.NewDigestFromEncoded(digest.SHA256, encoded)
+	return d, ok && d.Validate() == nil
+}
+
+// damaged is the Problem of a bundle that is not as it was made.
+func damaged(what string, err error) error {
+	if err == nil {
+		err = errors.New(what)
+	} else {
+		err = fmt.Errorf("%s: %w", what, err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return problem.New("read the bundle", err, "get it again from where it came from")
+}
