@@ -17,6 +17,7 @@ import (
 // first try to see and to disturb the second, with what a learner has: the
 // kubeconfig of `berth workshop env`.
 func TestLearnersAreApart(t *testing.T) {
+	testneed.Long(t)
 	cluster, _ := testneed.Cluster(t)
 	w := workshopPlayer{t: t, berth: berthBinary(t), state: t.TempDir()}
 	dir := filepath.Join(t.TempDir(), "apart")
