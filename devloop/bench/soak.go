@@ -62,6 +62,10 @@ func (b *bench) runSoak(ctx context.Context) (err error) {
 		os.WriteFile(filepath.Join(s.dir, "compose.override.yaml"), fmt.Appendf(nil, soakOverride, b.port, b.port+1), 0o644)); err != nil {
 		return err
 	}
+	// What is left out of the image would look like what a sync has lost.
+	if err := os.Remove(filepath.Join(s.source, ".dockerignore")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if s.good, err = os.ReadFile(filepath.Join(s.source, "app.py")); err != nil {
 		return err
 	}
