@@ -36,7 +36,7 @@ const head = "-- workshop.yaml --\nname: w\ntitle: W\nsteps:\n  - {dir: one, tit
 func TestLintNamesFileAndLine(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"nothing":               {head + "-- one/step.md --\n# One\n-- one/check --\n#!/bin/sh\n", ""},
-		"unknown key":           {"-- workshop.yaml --\nname: w\ntitle: W\ntiem: 2h\nsteps: [{dir: one, title: One}]\n", "workshop.yaml:3: field tiem not found"},
+		"unknown key":           {"-- workshop.yaml --\nname: w\ntitle: W\ncolour_of: 2h\nsteps: [{dir: one, title: One}]\n", "workshop.yaml:3: field colour_of not found"},
 		"broken YAML":           {"-- workshop.yaml --\nname: [w\ntitle: W\n", "workshop.yaml:1: did not find"},
 		"bad time":              {"-- workshop.yaml --\nname: w\ntitle: W\ntime: soon\nsteps: [{dir: one, title: One}]\n", `workshop.yaml:3: "soon" is not a time`},
 		"bad name":              {"-- workshop.yaml --\nname: My Workshop\ntitle: W\nsteps: [{dir: one, title: One}]\n", `workshop.yaml:1: name "My Workshop"`},

@@ -74,8 +74,7 @@ func (app *App) serveWorkshop(ctx context.Context, flags *workshopFlags, port in
 		stop()
 		return err
 	}
-	<-stopped
-	return nil // interrupted: that is how it ends
+	return <-stopped // interrupted: that is how it ends
 }
 
 func newWorkshopBroadcastCommand(app *App, flags *workshopFlags) *cobra.Command {
