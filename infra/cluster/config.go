@@ -116,6 +116,11 @@ func kubeadmPatches(v *version.Version, host hostFacts, kubeletGates map[string]
 	if atLeast(v, 32) {
 		kubelet["crashLoopBackOff"] = map[string]any{"maxContainerRestartPeriod": "5s"}
 	}
+	if atLeast(v, 35) {
+		// An image that berth has loaded may have the ID of one that the kubelet
+		// has pulled under another name, and must not be pulled again for that.
+		kubelet["imagePullCredentialsVerificationPolicy"] = "NeverVerify"
+	}
 	if host.cgroupV1 && atLeast(v, 31) {
 		kubelet["failCgroupV1"] = false
 	}
