@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -202,11 +204,11 @@ func TestCrashKeepsTheContainer(t *testing.T) {
 }
 
 func TestRestartWaitsUntilTheProgramListensAgain(t *testing.T) {
-	script := `import socket, time, sys
+	script := fmt.Sprintf(`import socket, time, sys
 if open("boot").read() == "bad": sys.exit(5)
 time.sleep(float(open("boot").read()))
-s = socket.create_server(("127.0.0.1", 8000), reuse_port=True); print("up", flush=True)
-while True: s.accept()`
+s = socket.create_server(("127.0.0.1", %d), reuse_port=True); print("up", flush=True)
+while True: s.accept()`, freePort(t))
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("needs python3")
@@ -227,7 +229,7 @@ while True: s.accept()`
 	}
 	boot("bad")
 	begin = time.Now()
-	if r := c.ask(OpRestart); r.Running || r.Status != 5 || time.Since(begin) > 5*time.Second {
+	if r := c.ask(OpRestart); r.Running || r.Status != 5 || time.Since(begin) > checkFor {
 		t.Errorf("%+v after %s", r, time.Since(begin))
 	}
 	boot("0.2")
@@ -235,6 +237,22 @@ while True: s.accept()`
 	if r := c.ask(OpRestart); !r.Running || time.Since(begin) < 200*time.Millisecond {
 		t.Errorf("it has forgotten where the program listens: %+v after %s", r, time.Since(begin))
 	}
+}
+
+// freePort is a port that nobody listens on, below those that the kernel hands
+// out, as servers use.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 func TestAwaitTellsOfEveryEndAndStart(t *testing.T) {
