@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -230,7 +231,7 @@ func (m *Manager) complete(ctx context.Context, s Spec, started map[string]time.
 			stepped <- nil
 			return
 		}
-		stepped <- step(ctx, Target{
+		stepped <- whenAnswering(ctx, step, Target{
 			Name: s.Name, Context: Context(s.Name), Kubeconfig: path, NodeImage: s.NodeImage,
 			HTTPPort: s.HTTPPort, HTTPSPort: s.HTTPSPort, Ingress: s.Ingress,
 		})
@@ -247,6 +248,19 @@ func (m *Manager) complete(ctx context.Context, s Spec, started map[string]time.
 		b.set(0, "the ingress")
 		return <-stepped
 	}
+}
+
+// whenAnswering runs the step once the API server is ready: one that has just
+// been started answers before it knows who may do what.
+func whenAnswering(ctx context.Context, step Step, t Target) error {
+	client, err := kube.New(t.Kubeconfig, "")
+	if err != nil {
+		return err
+	}
+	if err := awaitAPI(ctx, client); err != nil {
+		return err
+	}
+	return step(ctx, t)
 }
 
 // ignoreCancelled drops the error of work that was called off.
