@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
@@ -35,6 +36,7 @@ func TestAgainstAPIServer(t *testing.T) {
 		"ListsArePaged":                 testPages,
 		"WatchSeesWhatHappens":          testWatch,
 		"WatchGoesOnAfterItsVersionDie": testWatchRelists,
+		"WatchSaysThatItGoesOn":         testWatchGoesOn,
 		"DeleteOfNothingIsNoError":      testDelete,
 		"UnknownFieldsAreRefused":       testStrict,
 	} {
@@ -204,6 +206,25 @@ func testWatch(t *testing.T, c *Client) {
 	cancel()
 	for range changes { // until it has ended
 	}
+}
+
+// testWatchGoesOn breaks the connection of a watch: it says so, and that it
+// goes on, without a list.
+func testWatchGoesOn(t *testing.T, c *Client) {
+	way := newCut(t, strings.TrimPrefix(c.Server(), "https://"))
+	redirected := rest.CopyConfig(c.config)
+	redirected.Host = "https://" + way.listener.Addr().String()
+	through, err := newClient(redirected, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, config("cut-1", "1"))
+	changes := seen(t.Context(), through, "test=cut")
+	expect(t, changes, "cut-1=1", "synced")
+	way.now()
+	expect(t, changes, "synced")
+	apply(t, c, config("cut-2", "1"))
+	expect(t, changes, "cut-2=1")
 }
 
 // testWatchRelists makes a watch go on from a version that no longer exists:

@@ -18,7 +18,8 @@ import (
 
 // A Change is one thing a watch saw. Exactly one of its cases holds: an object
 // is there or was changed; Deleted: it is gone; Synced: all that exists has
-// been reported; Err: the watch broke and goes on by itself.
+// been reported, or, after an Err, the watch goes on; Err: the watch broke and
+// goes on by itself.
 type Change[P any] struct {
 	Object  P
 	Deleted bool
@@ -30,7 +31,9 @@ type Change[P any] struct {
 // label selector chooses, now and as they change, until ctx ends. It survives
 // a restart of the API server: it lists again and reports as deleted what
 // vanished meanwhile. It calls handle from one goroutine and returns only
-// ctx's error, or one that trying again cannot cure.
+// ctx's error, or one that trying again cannot cure: a server that refuses the
+// first list. Later a refusal passes: a server that has just been started
+// answers before it knows who may do what.
 func Watch[T any, P Typed[T]](ctx context.Context, c *Client, namespace, selector string, handle func(Change[P])) error {
 	gk, err := c.KindOf(P(new(T)))
 	if err != nil {
@@ -47,10 +50,12 @@ func Watch[T any, P Typed[T]](ctx context.Context, c *Client, namespace, selecto
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) {
+		refused := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsBadRequest(err)
+		if refused && !w.listed {
 			return err
 		}
 		if err != nil {
+			w.broken = true
 			handle(Change[P]{Err: err})
 		}
 		if time.Since(started) > 10*time.Second {
@@ -70,6 +75,8 @@ type watcher[T any, P Typed[T]] struct {
 	handle   func(Change[P])
 	known    map[types.UID]P
 	version  string // resource version to go on from; "" to list first
+	listed   bool   // once at least
+	broken   bool   // since the last Synced
 }
 
 // run lists when it must and follows one watch request to its end.
@@ -96,6 +103,9 @@ func (w *watcher[T, P]) run(ctx context.Context) error {
 		return err
 	}
 	defer stream.Close()
+	if w.broken {
+		w.synced()
+	}
 	return w.follow(json.NewDecoder(stream))
 }
 
@@ -115,9 +125,14 @@ func (w *watcher[T, P]) list(ctx context.Context) error {
 	for _, obj := range gone {
 		w.handle(Change[P]{Object: obj, Deleted: true})
 	}
-	w.version = version
-	w.handle(Change[P]{Synced: true})
+	w.version, w.listed = version, true
+	w.synced()
 	return nil
+}
+
+func (w *watcher[T, P]) synced() {
+	w.broken = false
+	w.handle(Change[P]{Synced: true})
 }
 
 // follow handles the events of one watch request until it ends.
