@@ -75,8 +75,9 @@ type Applier interface {
 	// by name; none when the project is not there.
 	Observe(ctx context.Context) ([]model.ServiceState, error)
 	// Follow calls report with what Observe would list, at once and after every
-	// change, until ctx ends or the cluster cannot be followed any more.
-	Follow(ctx context.Context, report func([]model.ServiceState)) error
+	// change, or with the error while the cluster does not answer, until ctx ends
+	// or the cluster cannot be followed any more.
+	Follow(ctx context.Context, report func([]model.ServiceState, error)) error
 }
 
 // A Publisher makes ports of services reachable on the host. It reports its

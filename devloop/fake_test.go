@@ -46,6 +46,7 @@ type world struct {
 	peak      map[string]int
 	nextPod   int
 	changed   chan struct{} // closed and replaced at every change
+	away      error         // what the cluster that is followed answers instead of its state
 
 	// Faults and brakes. A brake is asked before the work and may block on ctx.
 	fault map[string]error // "build web", "load node-2", "wait web", "apply web", "sync web"
@@ -287,6 +288,15 @@ func (w *world) startPod(service string, s *fakeService) {
 	s.pods = append(s.pods, pod)
 }
 
+// setAway makes the cluster that is followed answer with err, nil for its
+// state again.
+func (w *world) setAway(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.away = err
+	w.notify()
+}
+
 // killPod replaces a pod of the service by a new one, as Kubernetes does.
 func (w *world) killPod(service string) {
 	w.mu.Lock()
@@ -400,16 +410,19 @@ func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
 	return states, ctx.Err()
 }
 
-func (w *world) Follow(ctx context.Context, report func([]model.ServiceState)) error {
+func (w *world) Follow(ctx context.Context, report func([]model.ServiceState, error)) error {
 	for {
 		w.mu.Lock()
-		changed := w.changed
+		changed, away := w.changed, w.away
 		w.mu.Unlock()
 		states, err := w.Observe(ctx)
 		if err != nil {
 			return err
 		}
-		report(states)
+		if away != nil {
+			states = nil
+		}
+		report(states, away)
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/berth-dev/berth/devloop/watch"
 	"github.com/berth-dev/berth/infra/model"
 )
 
@@ -18,9 +19,27 @@ const followAgain = time.Second
 // start has the cluster followed: pods come, go and crash without us.
 func (w *workers) start(ctx context.Context, l *loop) {
 	w.group.Go(func() {
+		away := false
+		noteAway := func(err error) {
+			if away == (err != nil) || ctx.Err() != nil {
+				return
+			}
+			away = err != nil
+			n := watch.Notice{Text: "the cluster answers again"}
+			if away {
+				n = watch.Notice{Text: "the cluster does not answer: " + err.Error(), Hint: "berth doctor"}
+			}
+			select {
+			case l.notices <- n:
+			case <-ctx.Done():
+			}
+		}
 		for {
-			// Why it ended is of no interest: what depends on the cluster says so itself.
-			_ = l.e.deps.Applier.Follow(ctx, func(states []model.ServiceState) {
+			err := l.e.deps.Applier.Follow(ctx, func(states []model.ServiceState, err error) {
+				noteAway(err)
+				if err != nil {
+					return
+				}
 				o := observation{services: map[string]model.ServiceState{}}
 				for _, s := range states {
 					o.services[s.Service] = s
@@ -30,6 +49,7 @@ func (w *workers) start(ctx context.Context, l *loop) {
 				case <-ctx.Done():
 				}
 			})
+			noteAway(err)
 			timer := l.e.deps.Clock.NewTimer(followAgain)
 			select {
 			case <-ctx.Done():

@@ -347,6 +347,25 @@ func TestNewContainersGetWhatWasSynced(t *testing.T) {
 	})
 }
 
+func TestClusterThatIsAwaySaysSoAndIsCaughtUpWith(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
+	s.write("src/a.js", "2")
+	s.holds("web", "/srv/a.js", "2")
+	warns := func(text string) {
+		t.Helper()
+		s.await(1, text, func(e Event) bool { return e.Kind == EventWarn && strings.Contains(e.Why, text) })
+	}
+	s.setAway(errors.New("connection refused"))
+	warns("the cluster does not answer: connection refused")
+	s.killPod("web")
+	s.setAway(nil)
+	warns("the cluster answers again")
+	s.holds("web", "/srv/a.js", "2")
+}
+
 func TestFailedRebuildDoesNotLoseTheSyncOfTheSameBatch(t *testing.T) {
 	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
 	s.set(s.syncing("sync"))

@@ -42,7 +42,7 @@ func EventLine(color bool, e devloop.Event, width int) string {
 	case devloop.EventOutput:
 		return Prefix(color, e.Service, width) + e.Line
 	case devloop.EventWarn:
-		return line(yellow, "!", strings.TrimSpace(e.Cause+" "+e.Why))
+		return line(yellow, "!", strings.TrimSpace(e.Cause+" "+e.Why), paint(color, faint, parenthesis(e.Line)))
 	default:
 		return ""
 	}
