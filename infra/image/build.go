@@ -112,8 +112,12 @@ func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker 
 	if opt.Session, err = i.attachables(spec); err != nil {
 		return "", err
 	}
-	if opt.Exports, err = i.exporters(ctx, spec); err != nil {
-		return "", err
+	run := func() (map[string]string, *steps, error) {
+		// Exporters serve one solve each.
+		if opt.Exports, err = i.exporters(ctx, spec); err != nil {
+			return nil, newSteps(task), err
+		}
+		return solve(ctx, client, opt, task)
 	}
 	i.mu.Lock()
 	builtin := i.builtinSyntax
@@ -121,18 +125,17 @@ func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker 
 	if builtin {
 		useBuiltinSyntax(opt.FrontendAttrs)
 	}
-	response, s, err := solve(ctx, client, opt, task)
+	response, s, err := run()
 	if err != nil && !builtin && lacksFrontend(s, err) {
 		task.Log("the image that `# syntax=` names cannot be had: using BuildKit's own Dockerfile frontend")
 		i.mu.Lock()
 		i.builtinSyntax = true
 		i.mu.Unlock()
 		useBuiltinSyntax(opt.FrontendAttrs)
-		// Exporters and sessions serve one solve each.
-		if opt.Exports, err = i.exporters(ctx, spec); err != nil {
-			return "", err
-		}
-		response, s, err = solve(ctx, client, opt, task)
+		response, s, err = run()
+	}
+	for again := 0; again < nameRaces && createdByAnother(err); again++ {
+		response, s, err = run() // all is in the cache; the name is updated now
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -162,6 +165,17 @@ func solve(ctx context.Context, client *bkclient.Client, opt bkclient.SolveOpt, 
 		return nil, s, err
 	}
 	return response.ExporterResponse, s, nil
+}
+
+// nameRaces is how often a build is exported again because another one, of
+// another program, created its name in the same moment.
+const nameRaces = 5
+
+// createdByAnother reports whether an export failed because its image's name
+// did not exist when the exporter looked and did when it wrote. The engine
+// tells that by text only: BuildKit passes the error on without its kind.
+func createdByAnother(err error) bool {
+	return err != nil && strings.HasSuffix(err.Error(), ": already exists")
 }
 
 // useBuiltinSyntax keeps the frontend from following a `# syntax=` line.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
@@ -220,6 +222,30 @@ func TestTheSameContentHasTheSameTag(t *testing.T) {
 	for _, ref := range []string{spec.Name, first.Ref, second.Ref} {
 		if _, found, err := engine.InspectImage(t.Context(), ref); err != nil || !found {
 			t.Errorf("the engine has no %s (%v)", ref, err)
+		}
+	}
+}
+
+// Two programs that build one project at once both end with its image: each
+// sees no image of that name, and only one of them can create it.
+func TestBuildsOfOneNewNameAtOnce(t *testing.T) {
+	engine, _, project := onEngine(t)
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "1"})
+	for round := range 5 {
+		spec := model.BuildSpec{Name: fmt.Sprintf("berth.test/%s:round%d", project, round), Project: project, Context: dir}
+		var builds errgroup.Group
+		for range 4 {
+			images, err := New(engine, Options{CacheDir: t.TempDir()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			builds.Go(func() error {
+				_, err := images.Build(t.Context(), spec, progress.Discard)
+				return err
+			})
+		}
+		if err := builds.Wait(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
 		}
 	}
 }
