@@ -108,6 +108,7 @@ func (p Plan) String() string {
 // Decide returns what to do to get from have to want as far as dirty says. It
 // touches nothing, and equal arguments give equal plans.
 func Decide(want Want, have Have, dirty Dirty) Plan {
+	held := want.holdExisting(have)
 	p := &planner{
 		want: want, have: have, dirty: dirty, causes: map[string]string{}, made: map[string]int{}, ready: map[string]int{},
 		applied: map[string]int{}, restarted: map[string]bool{}, inside: map[string][]int{}, waits: map[waitKey]int{},
@@ -131,6 +132,9 @@ func Decide(want Want, have Have, dirty Dirty) Plan {
 		}
 	}
 	p.finalWaits(services)
+	for _, name := range held {
+		p.hold("service:"+name, "on the cluster already; --no-recreate leaves it as it is")
+	}
 	if dirty.All != "" {
 		p.prune()
 	}

@@ -101,14 +101,17 @@ func builds(img translate.Image, opts UpOptions) bool {
 	return opts.Build || img.PullPolicy == "" || img.PullPolicy == "build" || img.PullPolicy == "never"
 }
 
-// pullPolicy reduces compose's pull_policy to what the engine is asked. The
+// pullPolicy reduces compose's pull_policy, or what opts say instead, to what the engine is asked. The
 // timed ones ask the registry again, which costs one request when nothing is new.
-func pullPolicy(img translate.Image) model.PullPolicy {
+func pullPolicy(img translate.Image, opts UpOptions) model.PullPolicy {
+	policy := img.PullPolicy
+	if img.Build == nil && opts.Pull != "" {
+		policy = opts.Pull
+	}
 	switch {
-	case img.PullPolicy == "always", img.PullPolicy == "refresh", img.PullPolicy == "daily",
-		img.PullPolicy == "weekly", strings.HasPrefix(img.PullPolicy, "every_"):
+	case policy == "always", policy == "refresh", policy == "daily", policy == "weekly", strings.HasPrefix(policy, "every_"):
 		return model.PullAlways
-	case img.PullPolicy == "never", img.PullPolicy == "build":
+	case policy == "never", policy == "build":
 		return model.PullNever
 	}
 	return model.PullMissing

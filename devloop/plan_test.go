@@ -107,6 +107,20 @@ var planCases = []struct {
 [1 3] -> #4 project, Prune, up
 `},
 	{
+		name:    "what is there already is left alone when that is asked for, changed images included",
+		project: project("p", svc{Name: "web", Image: "w", DependsOn: depends("db healthy")}, svc{Name: "db", Build: build}),
+		opts:    UpOptions{NoRecreate: true}, there: []string{"db"}, dirty: Dirty{All: "up"},
+		want: `
+[] -> #1 project:p, Apply, up
+[1] -> #2 ports, Publish, up
+[] -> #3 image:w, Pull, needed by web
+[3] -> #4 image:w, Load, needed by web
+[1 4] -> #5 object:Deployment/web, Apply, not on the cluster
+[5] -> #6 service:web, Wait service_healthy, until it serves
+[1 5] -> #7 project, Prune, up
+hold service:db, on the cluster already; --no-recreate leaves it as it is
+`},
+	{
 		name:    "scaled to nothing, orphans, services of inactive profiles, a forced recreation",
 		project: project("p", svc{Name: "web", Image: "w", Scale: &zero}, svc{Name: "db", Image: "d"}),
 		leftOut: []string{"debug"}, opts: UpOptions{ForceRecreate: true}, known: []string{"w", "d"}, there: []string{"db", "debug", "old"}, dirty: Dirty{All: "up"},
@@ -267,6 +281,28 @@ func TestFlagsDecideBetweenBuildAndPull(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("pull_policy %q, %+v: %s, want %s", c.policy, c.opts, got, c.want)
+		}
+	}
+}
+
+func TestThePullFlagWinsOverThePolicyOfImagesThatAreNotBuilt(t *testing.T) {
+	for _, c := range []struct {
+		policy, flag string
+		build        bool
+		want         model.PullPolicy
+	}{
+		{"", "", false, model.PullMissing},
+		{"", "always", false, model.PullAlways},
+		{"always", "missing", false, model.PullMissing},
+		{"daily", "never", false, model.PullNever},
+		{"never", "always", true, model.PullNever},
+	} {
+		img := translate.Image{Ref: "x", PullPolicy: c.policy}
+		if c.build {
+			img.Build = build
+		}
+		if got := pullPolicy(img, UpOptions{Pull: c.flag}); got != c.want {
+			t.Errorf("pull_policy %q, --pull %q: %s, want %s", c.policy, c.flag, got, c.want)
 		}
 	}
 }

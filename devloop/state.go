@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -135,6 +136,23 @@ func (w Want) blocked() error {
 		return nil
 	}
 	return problem.New(fmt.Sprintf("bring up project %q", w.Result.Project), errors.Join(errs...), hint)
+}
+
+// holdExisting takes the services off the selection that --no-recreate leaves
+// alone, and returns their names, sorted.
+func (w *Want) holdExisting(have Have) []string {
+	if !w.Options.NoRecreate {
+		return nil
+	}
+	w.Select = maps.Clone(w.Select)
+	var held []string
+	for _, name := range sortedKeys(w.Select) {
+		if _, there := have.Services[w.carrier(name)]; there && w.Select[name] {
+			w.Select[name] = false
+			held = append(held, name)
+		}
+	}
+	return held
 }
 
 // service returns the translated service called name.

@@ -124,7 +124,7 @@ func (t *turn) acquire(ctx context.Context, a Action) error {
 
 func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) (model.ImageFacts, error) {
 	if verb == Pull {
-		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img), img.Platform, t.deps.Sink)
+		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img, t.want.Options), img.Platform, t.deps.Sink)
 		if err == nil || img.Build == nil || t.want.Options.NoBuild || ctx.Err() != nil {
 			return facts, err
 		}

@@ -98,7 +98,7 @@ func newScenario(t *testing.T, s scenario, cluster string, apart bool) scenarioP
 	if err := os.CopyFS(dir, source); err != nil {
 		t.Fatal(err)
 	}
-	p := &project{t: t, name: s.project, dir: dir, cluster: cluster, berth: berthBinary(t), http: localhostClient()}
+	p := &project{t: t, name: s.project, dir: dir, cluster: cluster, berth: testneed.Berth(t), http: localhostClient()}
 	p.movePorts("compose.yaml", 8080, 10001)
 	args := []string{"-f", "compose.yaml"}
 	if apart {

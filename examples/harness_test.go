@@ -43,7 +43,7 @@ func newProject(t *testing.T, example string) *project {
 	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
 		t.Fatal(err)
 	}
-	p := &project{t: t, name: example, dir: dir, cluster: cluster, berth: berthBinary(t), http: localhostClient()}
+	p := &project{t: t, name: example, dir: dir, cluster: cluster, berth: testneed.Berth(t), http: localhostClient()}
 	p.must("down", "--volumes", "--rmi", "local") // what an aborted run may have left
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -52,20 +52,6 @@ func newProject(t *testing.T, example string) *project {
 		p.must("down", "--volumes", "--rmi", "local")
 	})
 	return p
-}
-
-// berthBinary is BERTH_BIN, or berth built from this checkout.
-func berthBinary(t *testing.T) string {
-	t.Helper()
-	if bin := os.Getenv("BERTH_BIN"); bin != "" {
-		return bin
-	}
-	bin := filepath.Join(t.TempDir(), "berth")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "github.com/berth-dev/berth/cmd/berth").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return bin
 }
 
 // localhostClient resolves every *.localhost name to this machine, as browsers

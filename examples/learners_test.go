@@ -19,7 +19,7 @@ import (
 func TestLearnersAreApart(t *testing.T) {
 	testneed.Long(t)
 	cluster, _ := testneed.Cluster(t)
-	w := workshopPlayer{t: t, berth: berthBinary(t), state: t.TempDir()}
+	w := workshopPlayer{t: t, berth: testneed.Berth(t), state: t.TempDir()}
 	dir := filepath.Join(t.TempDir(), "apart")
 	w.must("workshop", "new", dir)
 	t.Cleanup(func() {

@@ -117,7 +117,7 @@ func newProbeProject(t *testing.T, name, compose string) *project {
 	t.Helper()
 	cluster, _ := testneed.Cluster(t)
 	importProgram(t, "testdata/probe", probeImage)
-	p := &project{t: t, name: name, dir: t.TempDir(), cluster: cluster, berth: berthBinary(t), http: localhostClient()}
+	p := &project{t: t, name: name, dir: t.TempDir(), cluster: cluster, berth: testneed.Berth(t), http: localhostClient()}
 	p.write("compose.yaml", strings.TrimPrefix(compose, "\n"))
 	p.takeDown()
 	return p

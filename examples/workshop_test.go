@@ -29,7 +29,7 @@ func TestWorkshopIsPlayed(t *testing.T) {
 
 func playWorkshop(t *testing.T, steps int) {
 	cluster, _ := testneed.Cluster(t)
-	w := workshopPlayer{t: t, berth: berthBinary(t), state: t.TempDir()}
+	w := workshopPlayer{t: t, berth: testneed.Berth(t), state: t.TempDir()}
 	dir, err := filepath.Abs("kubernetes-from-compose")
 	if err != nil {
 		t.Fatal(err)

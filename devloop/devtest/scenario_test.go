@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,24 +25,7 @@ type scenario struct {
 	cluster  string
 	replicas int
 	dev      *devtest.Dev
-	log      lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      testneed.Buffer
 }
 
 // within is how long what upstream waits 10 s for may take.
@@ -53,7 +35,7 @@ const within = 10 * time.Second
 func newScenario(t *testing.T, replicas int, files map[string]string) *scenario {
 	t.Helper()
 	cluster, _ := testneed.Cluster(t)
-	s := &scenario{t: t, cluster: cluster, berth: berthBinary(t), replicas: replicas}
+	s := &scenario{t: t, cluster: cluster, berth: testneed.Berth(t), replicas: replicas}
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "").Replace(t.Name()))
 	s.dir = filepath.Join(t.TempDir(), name)
 	for file, content := range files {
@@ -77,19 +59,6 @@ func newScenario(t *testing.T, replicas int, files map[string]string) *scenario 
 		s.must("down", "--volumes", "--rmi", "local")
 	})
 	return s
-}
-
-func berthBinary(t *testing.T) string {
-	t.Helper()
-	if bin := os.Getenv("BERTH_BIN"); bin != "" {
-		return bin
-	}
-	bin := filepath.Join(t.TempDir(), "berth")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "github.com/berth-dev/berth/cmd/berth").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return bin
 }
 
 // watch starts `berth dev` for some services, or all, and returns when the

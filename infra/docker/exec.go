@@ -26,11 +26,13 @@ type Process struct {
 // execAPI is what a Process asks the engine when the command has ended.
 type execAPI interface {
 	ContainerExecInspect(ctx context.Context, id string) (container.ExecInspect, error)
+	ContainerExecResize(ctx context.Context, id string, size container.ResizeOptions) error
 }
 
 // Streams say where the output of a command goes. Nil writers drop it.
 type Streams struct {
 	Stdin  bool // give the Process a Stdin
+	TTY    bool // give the command a terminal; what it writes to stderr arrives on Stdout
 	Stdout io.Writer
 	Stderr io.Writer
 }
@@ -39,12 +41,12 @@ type Streams struct {
 // ends the streams are cut; a command that reads its input then ends too.
 func (c *Client) Start(ctx context.Context, id string, command []string, s Streams) (*Process, error) {
 	made, err := c.api.ContainerExecCreate(ctx, id, container.ExecOptions{
-		Cmd: command, AttachStdin: s.Stdin, AttachStdout: true, AttachStderr: true,
+		Cmd: command, AttachStdin: s.Stdin, AttachStdout: true, AttachStderr: true, Tty: s.TTY,
 	})
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	conn, err := c.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{Tty: s.TTY})
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +57,18 @@ func (c *Client) Start(ctx context.Context, id string, command []string, s Strea
 	}
 	go func() {
 		defer close(p.done)
+		if s.TTY {
+			_, p.outErr = io.Copy(orDiscard(s.Stdout), conn.Reader)
+			return
+		}
 		_, p.outErr = stdcopy.StdCopy(orDiscard(s.Stdout), orDiscard(s.Stderr), conn.Reader)
 	}()
 	return p, nil
+}
+
+// Resize tells a command with a terminal its size in characters.
+func (p *Process) Resize(ctx context.Context, width, height uint16) error {
+	return p.api.ContainerExecResize(ctx, p.id, container.ResizeOptions{Width: uint(width), Height: uint(height)})
 }
 
 // Wait returns the command's exit status once its output has ended. A cut

@@ -97,6 +97,17 @@ func (s *selection) readEnvFiles(o Options) error {
 	return nil
 }
 
+// ReadEnvFiles reads the variables of env files, paths relative to dir, in the
+// form of .env; env (KEY=VALUE) wins over them when their values name variables.
+func ReadEnvFiles(dir string, files, env []string) (map[string]string, error) {
+	o := Options{Dir: dir, Env: env}
+	var paths []string
+	for _, f := range files {
+		paths = append(paths, o.abs(f))
+	}
+	return readDotEnv(paths, environ(o), o.display)
+}
+
 // readDotEnv reads env files in order; env wins over them when their values
 // name variables.
 func readDotEnv(files []string, env map[string]string, display func(string) string) (map[string]string, error) {
@@ -104,7 +115,7 @@ func readDotEnv(files []string, env map[string]string, display func(string) stri
 	for _, file := range files {
 		content, err := readSmallFile(file, maxEnvFile)
 		if err != nil {
-			return nil, &translate.Error{What: fmt.Sprintf("read env file %q", display(file)), Err: err, Cure: "create it, or name another with --env-file"}
+			return nil, &translate.Error{What: fmt.Sprintf("read env file %q", display(file)), Err: err, Cure: "create it, or name another"}
 		}
 		err = parseDotEnv(content, vars, func(key string) (string, bool) {
 			if v, ok := env[key]; ok {

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
@@ -33,7 +35,9 @@ func newExecCommand(app *App) *cobra.Command {
 		Use:   "exec [OPTIONS] SERVICE COMMAND [ARG...]",
 		Short: "Run a command in a running service, with a terminal where there is one",
 		Long: `Run a command in a container of a running service. The command's exit status is
-berth's. A terminal is used when standard input and output are one.`,
+berth's. A terminal is used when standard input and output are one. With --user
+or --detach the node starts the command, not the API server; that needs a kind
+cluster whose nodes run in this engine.`,
 		Args: cobra.MinimumNArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -42,8 +46,7 @@ berth's. A terminal is used when standard input and output are one.`,
 			return app.completeServices(cmd, args, toComplete)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			command, err := opts.command(args[1:])
-			if err != nil {
+			if err := opts.check(); err != nil {
 				return err
 			}
 			r, err := app.running(cmd.Context(), args[:1])
@@ -55,7 +58,7 @@ berth's. A terminal is used when standard input and output are one.`,
 				return err
 			}
 			app.settle()
-			return app.exec(cmd.Context(), r.kube, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Command: command}, !opts.noTTY, opts.interactive)
+			return app.exec(cmd.Context(), app.starter(r, pod, opts, args[1:]), !opts.noTTY && !opts.detach, opts.interactive && !opts.detach)
 		},
 	}
 	flags := cmd.Flags()
@@ -65,38 +68,37 @@ berth's. A terminal is used when standard input and output are one.`,
 	flags.IntVar(&opts.index, "index", 0, "the `n`-th pod of the service; default: one that is ready")
 	flags.StringArrayVarP(&opts.env, "env", "e", nil, "set a variable for the command: `KEY=VALUE`")
 	flags.StringVarP(&opts.workdir, "workdir", "w", "", "`directory` to run the command in")
-	flags.StringVarP(&opts.user, "user", "u", "", "not possible here; says why")
+	flags.StringVarP(&opts.user, "user", "u", "", "`user` to run the command as: NAME, UID or UID:GID")
 	flags.BoolVar(&opts.privileged, "privileged", false, "not possible here; says why")
-	flags.BoolVarP(&opts.detach, "detach", "d", false, "not possible here; says why")
+	flags.BoolVarP(&opts.detach, "detach", "d", false, "return as soon as the command runs; its output is dropped")
 	return cmd
 }
 
-// command is what is run in the container. Kubernetes runs a command as the
-// container is: what docker's exec can change beyond that needs help from
-// programs in the image, or is refused.
-func (o execOptions) command(args []string) ([]string, error) {
-	switch {
-	case o.user != "":
-		return nil, problem.New("exec --user", errors.New("the Kubernetes API runs commands as the container's own user"), "use su or setpriv inside the container, or set `user` of the service")
-	case o.privileged:
-		return nil, problem.New("exec --privileged", errors.New("the Kubernetes API runs commands with the container's own rights"), "set `privileged: true` of the service")
-	case o.detach:
-		return nil, problem.New("exec --detach", errors.New("the Kubernetes API ends a command's streams with its connection"), "put the command into the background with your shell: berth exec SERVICE COMMAND &")
+// check refuses what no way of starting a command can do.
+func (o execOptions) check() error {
+	if o.privileged {
+		return problem.New("exec --privileged", errors.New("a command has its container's own rights"), "set `privileged: true` of the service")
 	}
+	for _, e := range o.env {
+		if key, _, ok := strings.Cut(e, "="); !ok || key == "" {
+			return problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
+		}
+	}
+	return nil
+}
+
+// command is what is run in the container to run args with the variables and,
+// unless its starter does that, in the directory of o. Kubernetes runs a
+// command as the container is: more needs help from programs in the image.
+func (o execOptions) command(args []string) []string {
 	var command []string
 	if o.workdir != "" {
 		command = []string{"sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", o.workdir}
 	}
 	if len(o.env) > 0 {
-		command = append(command, "env")
-		for _, e := range o.env {
-			if key, _, ok := strings.Cut(e, "="); !ok || key == "" {
-				return nil, problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
-			}
-			command = append(command, e)
-		}
+		command = append(append(command, "env"), o.env...)
 	}
-	return append(command, args...), nil
+	return append(command, args...)
 }
 
 // Exit statuses that a shell, and docker, give a command that did not run.
@@ -105,9 +107,38 @@ const (
 	exitNotFound    = 127
 )
 
-// exec runs a command in a pod and passes its exit status on.
-func (app *App) exec(ctx context.Context, client *kube.Client, namespace, pod string, o kube.ExecOptions, tty, stdin bool) error {
-	o.Stdout, o.Stderr = app.Out, app.Err
+// A starter runs a command in a container to its end: nil for status 0,
+// *kube.ExitError for any other.
+type starter func(context.Context, kube.ExecOptions) error
+
+// starter is how args are run in a pod: through the API server, or by the
+// pod's node where only that can do what the user asks for.
+func (app *App) starter(r *running, pod model.PodState, o execOptions, args []string) starter {
+	if o.user == "" && !o.detach {
+		return func(ctx context.Context, e kube.ExecOptions) error {
+			e.Container, e.Command = pod.Container, o.command(args)
+			return r.kube.Exec(ctx, r.Namespace(), pod.Name, e)
+		}
+	}
+	return func(ctx context.Context, e kube.ExecOptions) error {
+		if !app.owned() {
+			return problem.New("exec --user or --detach", errors.New("the Kubernetes API runs a command as the container's own user, and ends it with its connection"),
+				"leave out --context; or use su or setpriv of the container's image")
+		}
+		engine, err := app.docker(ctx)
+		if err != nil {
+			return err
+		}
+		by := cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: o.user, Dir: o.workdir, Detach: o.detach}
+		o.workdir = ""
+		e.Command = o.command(args)
+		return by.Run(ctx, engine, e)
+	}
+}
+
+// exec runs a command in a container and passes its exit status on.
+func (app *App) exec(ctx context.Context, start starter, tty, stdin bool) error {
+	o := kube.ExecOptions{Stdout: app.Out, Stderr: app.Err}
 	if stdin {
 		o.Stdin = app.In
 	}
@@ -120,7 +151,7 @@ func (app *App) exec(ctx context.Context, client *kube.Client, namespace, pod st
 		defer restore()
 		o.Sizes = sizes
 	}
-	err := client.Exec(ctx, namespace, pod, o)
+	err := start(ctx, o)
 	var status *kube.ExitError
 	switch {
 	case errors.As(err, &status):
@@ -128,12 +159,12 @@ func (app *App) exec(ctx context.Context, client *kube.Client, namespace, pod st
 	case err == nil || ctx.Err() != nil:
 		return err
 	}
-	return app.notRun(err, o.Command)
+	return app.notRun(err)
 }
 
 // notRun tells a command that could not be started, which has an exit status
 // of its own, from other failures.
-func (app *App) notRun(err error, command []string) error {
+func (app *App) notRun(err error) error {
 	text := err.Error()
 	var code int
 	switch {
@@ -147,7 +178,7 @@ func (app *App) notRun(err error, command []string) error {
 	if i := strings.Index(text, "exec failed: "); i >= 0 {
 		text = text[i:]
 	}
-	fmt.Fprintf(app.Err, "Error: run %q: %s\n", command[0], text)
+	fmt.Fprintf(app.Err, "Error: run the command: %s\n", text)
 	return exitError{code}
 }
 

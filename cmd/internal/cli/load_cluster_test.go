@@ -195,10 +195,7 @@ func untar(t *testing.T, archive []byte) string {
 // TestKilledLoadIsDoneByTheSameCommand kills the process while a layer is on
 // its way.
 func TestKilledLoadIsDoneByTheSameCommand(t *testing.T) {
-	binary := os.Getenv("BERTH_BIN")
-	if binary == "" {
-		t.Skip("needs the program to kill (BERTH_BIN)")
-	}
+	binary := testneed.Berth(t)
 	b := newLoadBench(t, 48)
 	args := []string{"--progress", "json", "load", b.ref, "--cluster", b.cluster}
 	victim := exec.CommandContext(t.Context(), binary, args...)

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate/composefile"
 )
 
 type runOptions struct {
@@ -26,6 +27,7 @@ type runOptions struct {
 	noDeps      bool
 	build       bool
 	env         []string
+	envFiles    []string
 	entrypoint  string
 	name        string
 	user        string
@@ -58,7 +60,11 @@ built and loaded first, and what it depends on is started.`,
 			return app.completeServices(cmd, args, toComplete)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := opts.oneOff(args[0], args[1:], app.Getenv)
+			vars, err := composefile.ReadEnvFiles(app.Dir, opts.envFiles, app.Env)
+			if err != nil {
+				return err
+			}
+			o, err := opts.oneOff(args[0], args[1:], vars, app.Getenv)
 			if err != nil {
 				return err
 			}
@@ -73,6 +79,7 @@ built and loaded first, and what it depends on is started.`,
 	flags.BoolVar(&opts.noDeps, "no-deps", false, "do not start what the service depends on")
 	flags.BoolVar(&opts.build, "build", false, "bring the service up to date first, image included")
 	flags.StringArrayVarP(&opts.env, "env", "e", nil, "set a variable: `KEY=VALUE`, or KEY for the one of this shell")
+	flags.StringArrayVar(&opts.envFiles, "env-from-file", nil, "set the variables of a `file`; --env wins")
 	flags.StringVar(&opts.entrypoint, "entrypoint", "", "`program` to run instead of the image's entrypoint")
 	flags.StringVar(&opts.name, "name", "", "`name` of the pod")
 	flags.StringVarP(&opts.user, "user", "u", "", "user `id`, or user:group, as numbers")
@@ -89,9 +96,9 @@ built and loaded first, and what it depends on is started.`,
 	return cmd
 }
 
-// oneOff reads the options' values.
-func (o runOptions) oneOff(service string, command []string, getenv func(string) string) (apply.OneOff, error) {
-	one := apply.OneOff{Service: service, Name: o.name, WorkingDir: o.workdir, Stdin: o.interactive && !o.detach, Env: map[string]string{}}
+// oneOff reads the options' values; env are the variables of its env files.
+func (o runOptions) oneOff(service string, command []string, env map[string]string, getenv func(string) string) (apply.OneOff, error) {
+	one := apply.OneOff{Service: service, Name: o.name, WorkingDir: o.workdir, Stdin: o.interactive && !o.detach, Env: env}
 	if len(command) > 0 {
 		one.Command = command
 	}

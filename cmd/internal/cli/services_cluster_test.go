@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -110,23 +108,8 @@ func (b *bench) main(ctx context.Context, out, errOut io.Writer, args ...string)
 	return Main(ctx, s, append([]string{"--cluster", b.cluster, "--progress", "plain"}, args...))
 }
 
-// safeBuffer may be read while it is written.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
+// safeBuffer is output that a test waits for.
+type safeBuffer struct{ testneed.Buffer }
 
 func (s *safeBuffer) waitFor(t *testing.T, text string) {
 	t.Helper()
@@ -198,6 +181,18 @@ func (b *bench) testExec(t *testing.T) {
 	if _, errOut, status := b.berth(t, "exec", "web", "nosuchprogram"); status != exitNotFound || !strings.Contains(errOut, "nosuchprogram") {
 		t.Errorf("%q, %d", errOut, status)
 	}
+	for user, uid := range map[string]string{"nobody": "65534", "12:34": "12"} {
+		out, errOut, status := b.berth(t, "exec", "-u", user, "-e", "A=1", "-w", "/etc", "web", "sh", "-c", "echo $(id -u) $A $PWD; exit 3")
+		if out != uid+" 1 /etc\n" || status != 3 {
+			t.Errorf("as %s: %q, %q, %d", user, out, errOut, status)
+		}
+	}
+	if out, errOut, status := b.berth(t, "exec", "-d", "--index", "1", "web", "sh", "-c", "echo noise; echo ran > /tmp/detached; exec sleep 1000"); out != "" || status != 0 {
+		t.Errorf("detached: %q, %q, %d", out, errOut, status)
+	}
+	if out, errOut, _ := b.berth(t, "exec", "--index", "1", "web", "sh", "-c", "until [ -s /tmp/detached ]; do sleep 0.1; done; cat /tmp/detached"); out != "ran\n" {
+		t.Errorf("the detached command has not run: %q, %q", out, errOut)
+	}
 	pods := b.pods(t)
 	if out, _, _ := b.berth(t, "exec", "--index", "2", "web", "cat", "/etc/hostname"); strings.TrimSpace(out) != pods[1] {
 		t.Errorf("second pod is %q of %v", out, pods)
@@ -205,6 +200,12 @@ func (b *bench) testExec(t *testing.T) {
 }
 
 func (b *bench) testRun(t *testing.T) {
+	if err := os.WriteFile(filepath.Join(b.dir, "run.env"), []byte("FROM_FILE=file\nBOTH=file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errOut, _ := b.berth(t, "run", "--env-from-file", "run.env", "-e", "BOTH=flag", "--entrypoint", "sh", "web", "-c", "echo $FROM_FILE $BOTH"); out != "file flag\n" {
+		t.Errorf("variables of a file: %q, %q", out, errOut)
+	}
 	out, errOut, status := b.berth(t, "run", "-e", "WHO=me", "-w", "/etc", "--entrypoint", "sh", "web", "-c", "echo $WHO in $PWD; exit 5")
 	if out != "me in /etc\n" || status != 5 {
 		t.Errorf("%q, %q, %d", out, errOut, status)

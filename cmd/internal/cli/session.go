@@ -71,7 +71,7 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		if err := s.connectNodes(ctx, engine); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
-		s.deploy.UseNodes(newSyncer(s))
+		s.deploy.UseNodes(newSyncer(engine, s))
 	}
 	deps, err := app.deps(ctx, engine, s, services, opts)
 	if err != nil {
@@ -109,7 +109,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		Events:    opts.events,
 	}
 	if !app.owned() {
-		deps.Syncer = tarSyncer{newSyncer(s)}
+		deps.Syncer = tarSyncer{newSyncer(engine, s)}
 		if opts.events != nil {
 			progress.Say(deps.Sink, progress.Note, "sync", "with tar of the images, through the API server: berth did not create this cluster, and puts no agent onto its nodes; programs restart in new pods")
 		}
@@ -125,7 +125,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
 		namespace: s.deploy.Namespace(), cluster: s.info.Name,
 	}
-	deps.Syncer = newSyncer(s)
+	deps.Syncer = newSyncer(engine, s)
 	err = app.useNames(ctx, s, &deps, opts.plan)
 	return deps, err
 }

@@ -10,21 +10,24 @@ import (
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/agent"
+	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
 // syncer acts inside running containers: through the agent of their node, and
-// for commands through the API server.
+// for commands through the API server, or the node where a user is given.
 type syncer struct {
+	engine    *docker.Client
 	agents    map[string]*agent.Node // by node
 	kube      *kube.Client
 	namespace string
 }
 
-func newSyncer(s *session) *syncer {
-	out := &syncer{agents: map[string]*agent.Node{}, kube: s.kube, namespace: s.deploy.Namespace()}
+func newSyncer(engine *docker.Client, s *session) *syncer {
+	out := &syncer{engine: engine, agents: map[string]*agent.Node{}, kube: s.kube, namespace: s.deploy.Namespace()}
 	for _, a := range s.agents {
 		out.agents[a.Name()] = a
 	}
@@ -100,20 +103,25 @@ func (s *syncer) program(ctx context.Context, a *agent.Node, pod model.PodState,
 
 // Exec runs a command in the container.
 func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error {
-	if spec.User != "" || spec.Privileged {
+	_, byNode := s.agents[pod.Node]
+	switch {
+	case spec.Privileged:
 		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
-			errors.New("the Kubernetes API runs commands only as the container's own user"), "leave out user and privileged of the rule's exec")
-	}
-	command, err := execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command)
-	if err != nil {
-		return err
+			errors.New("a command has its container's own rights"), "leave out privileged of the rule's exec, or set it for the service")
+	case spec.User != "" && !byNode:
+		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
+			errors.New("the Kubernetes API runs commands only as the container's own user"), "leave out user of the rule's exec")
 	}
 	lines := &lineSplitter{emit: output}
-	err = s.kube.Exec(ctx, s.namespace, pod.Name, kube.ExecOptions{
-		Container: pod.Container, Command: command, Stdout: lines, Stderr: lines,
-	})
-	lines.flush()
-	return err
+	defer lines.flush()
+	o := kube.ExecOptions{
+		Container: pod.Container, Stdout: lines, Stderr: lines,
+		Command: execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command),
+	}
+	if spec.User != "" {
+		return cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: spec.User}.Run(ctx, s.engine, o)
+	}
+	return s.kube.Exec(ctx, s.namespace, pod.Name, o)
 }
 
 // Ports lists the TCP ports on which a container's programs listen.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,6 +71,9 @@ only what is not done yet.`,
 	}
 	opts.register(cmd)
 	attach.register(cmd.Flags())
+	cmd.Flags().BoolVar(&opts.NoRecreate, "no-recreate", false, "leave services that the cluster has as they are")
+	cmd.Flags().StringVar(&opts.Pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, missing or never")
+	cmd.MarkFlagsMutuallyExclusive("no-recreate", "force-recreate")
 	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and do nothing")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
@@ -104,6 +108,9 @@ func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
 			up.Scale = map[string]int{}
 		}
 		up.Scale[name] = n
+	}
+	if !slices.Contains([]string{"", "always", "missing", "never"}, up.Pull) {
+		return up, problem.New(fmt.Sprintf("--pull %q", up.Pull), nil, "choose always, missing or never")
 	}
 	if up.WaitTimeout < 0 {
 		return up, problem.New(fmt.Sprintf("--wait-timeout %s", up.WaitTimeout), nil, "give a positive time such as "+(5*time.Minute).String())
