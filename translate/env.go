@@ -9,6 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// Literal keeps Kubernetes from expanding $(NAME) and $$ in s, the value of a
+// variable or a word of a command.
+func Literal(s string) string { return escape(s) }
+
 // escape keeps Kubernetes from expanding s: compose has already put every
 // variable in. Kubernetes turns $(NAME) into a value and $$ into $, and mangles
 // a letter beyond ASCII that follows a $; doubling that $ prevents all three.

@@ -15,7 +15,8 @@ import (
 // that a service asks for; and it sets ulimits, which pods do not have. It is a
 // static program of the node, so that the image needs neither a shell nor rights.
 func (t *translator) supervised(p *podVolumes, u *unit, s scope, c corev1.Container) corev1.Container {
-	command := t.wholeCommand(s, c)
+	entrypoint, args := t.wholeCommand(s, c)
+	command := slices.Concat(entrypoint, args)
 	inPlace, wanted := t.restartsInPlace(u), asksForInit(u) || len(u.svc.Ulimits) > 0
 	if !inPlace && !wanted {
 		return c
@@ -31,8 +32,8 @@ func (t *translator) supervised(p *podVolumes, u *unit, s scope, c corev1.Contai
 	} else {
 		init = append(init, "--once")
 	}
-	c.Command = slices.Concat(init, t.ulimits(u), []string{"--"}, command)
-	c.Args = nil
+	// The two stay apart: a one-off command replaces the arguments alone.
+	c.Command, c.Args = slices.Concat(init, t.ulimits(u), []string{"--"}, entrypoint), args
 	c.VolumeMounts = append(slices.Clone(c.VolumeMounts), corev1.VolumeMount{Name: t.agentVolume(p), MountPath: agentMount, ReadOnly: true})
 	if u.supervised = true; asksForInit(u) {
 		t.report.exact(u.path+".init", "the first process of the container passes signals on and reaps zombies")
@@ -86,18 +87,18 @@ func (t *translator) restartsInPlace(u *unit) bool {
 	})
 }
 
-// wholeCommand is what a container runs, with what its image adds; nil when
+// wholeCommand is what a container runs, with what its image adds; nothing when
 // the image would have to be known for that.
-func (t *translator) wholeCommand(s scope, c corev1.Container) []string {
+func (t *translator) wholeCommand(s scope, c corev1.Container) (entrypoint, args []string) {
 	switch {
 	case c.Command != nil:
-		return slices.Concat(c.Command, c.Args)
+		return c.Command, c.Args
 	case s.facts == nil:
-		return nil
+		return nil, nil
 	case c.Args != nil:
-		return slices.Concat(escapeAll(s.facts.Entrypoint), c.Args)
+		return escapeAll(s.facts.Entrypoint), c.Args
 	}
-	return slices.Concat(escapeAll(s.facts.Entrypoint), escapeAll(s.facts.Cmd))
+	return escapeAll(s.facts.Entrypoint), escapeAll(s.facts.Cmd)
 }
 
 // stopSignal is what asks the program of a container to end.

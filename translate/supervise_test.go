@@ -58,10 +58,11 @@ func containersOf(t *testing.T, target translate.Target) map[string]corev1.Conta
 }
 
 func TestProgramsThatTheDevLoopRestartsAreSupervised(t *testing.T) {
-	init := func(signal, grace, restart string, command ...string) []string {
-		return append([]string{"/.berth/init", "--stop-signal", signal, "--grace", grace, "--restart", restart, "--"}, command...)
+	type program struct{ command, args []string }
+	init := func(signal, grace, restart, entrypoint string, args ...string) *program {
+		return &program{[]string{"/.berth/init", "--stop-signal", signal, "--grace", grace, "--restart", restart, "--", entrypoint}, args}
 	}
-	want := map[string][]string{
+	want := map[string]*program{
 		"own":   init("SIGQUIT", "3s", types.RestartPolicyAlways, "/entry", "serve", "$$(HOME)"),
 		"entry": init("SIGTERM", "10s", types.RestartPolicyNo, "/x", "y"),
 		"image": init("SIGINT", "10s", types.RestartPolicyNo, "/entry", "run", "$$$"),
@@ -69,14 +70,15 @@ func TestProgramsThatTheDevLoopRestartsAreSupervised(t *testing.T) {
 	target := translate.Target{Kind: translate.Owned, Dev: true, AgentDir: "/usr/local/lib/berth"}
 	for name, c := range containersOf(t, target) {
 		mounted := slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/.berth" && m.ReadOnly })
-		if command := want[name]; command == nil {
+		program := want[name]
+		if program == nil {
 			if mounted || len(c.Command) > 0 && c.Command[0] == "/.berth/init" {
 				t.Errorf("%s is supervised: %q", name, c.Command)
 			}
 			continue
 		}
-		if !mounted || !slices.Equal(c.Command, want[name]) || c.Args != nil {
-			t.Errorf("%s: %q %q, want %q; mounts %v", name, c.Command, c.Args, want[name], c.VolumeMounts)
+		if !mounted || !slices.Equal(c.Command, program.command) || !slices.Equal(c.Args, program.args) {
+			t.Errorf("%s: %q %q, want %q; mounts %v", name, c.Command, c.Args, *program, c.VolumeMounts)
 		}
 		if c.LivenessProbe != nil {
 			t.Errorf("%s: a probe may kill a program that is being restarted", name)

@@ -2,8 +2,10 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,7 +40,7 @@ type item struct {
 	gk       schema.GroupKind
 	key      model.ObjectKey
 	manifest *unstructured.Unstructured
-	live     *unstructured.Unstructured // as listed beforehand; nil when not there, or not the project's
+	live     *unstructured.Unstructured // as read beforehand; nil when not there
 	verb     model.Verb
 }
 
@@ -48,6 +50,23 @@ type item struct {
 // given. An object that is already as wanted is left alone. The change set
 // says what was done, in order, also when the error is not nil.
 func (p *Project) Apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error) {
+	for {
+		changes, err := p.apply(ctx, objects)
+		if !errors.Is(err, errNamespaceEnds) {
+			return changes, err
+		}
+		// All that was applied goes with it, the inventory too.
+		p.forget()
+		if err := p.waitNamespaceGone(ctx, p.namespace); err != nil {
+			return changes, err
+		}
+	}
+}
+
+// errNamespaceEnds is a namespace that was deleted while objects were applied.
+var errNamespaceEnds = errors.New("the namespace is being deleted")
+
+func (p *Project) apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error) {
 	items := make([]*item, len(objects))
 	for i, o := range objects {
 		gk, err := p.client.KindOf(o)
@@ -189,7 +208,7 @@ func (p *Project) readLive(ctx context.Context, items []*item) error {
 			}
 			return nil
 		}
-		objects, err := p.client.ListAny(ctx, at.gk, at.namespace, labelPartOf+"="+p.setID())
+		objects, err := p.client.ListAny(ctx, at.gk, at.namespace, "")
 		if err != nil {
 			return err
 		}
@@ -213,6 +232,10 @@ func (p *Project) applyOne(ctx context.Context, it *item) error {
 	if it.verb != "" { // the namespace was dealt with before
 		return nil
 	}
+	if it.live != nil && it.key.Kind != "Namespace" && !p.owns(it.live) {
+		return problem.New(what, errors.New("the cluster has one already that is not the project's"),
+			fmt.Sprintf("rename one of the two, or hand it over: kubectl -n %s label %s %s %s=%s", it.key.Namespace, strings.ToLower(it.key.Kind), it.key.Name, labelPartOf, p.setID()))
+	}
 	if reason := mustReplace(it); reason != "" {
 		return p.replace(ctx, it, what, reason)
 	}
@@ -225,9 +248,6 @@ func (p *Project) applyOne(ctx context.Context, it *item) error {
 			return problem.New(what, err, "")
 		}
 	}
-	if err := p.resume(ctx, it); err != nil {
-		return problem.New(what, err, "")
-	}
 	var err error
 	for range attempts {
 		if err = p.send(ctx, it); err == nil {
@@ -235,12 +255,7 @@ func (p *Project) applyOne(ctx context.Context, it *item) error {
 		}
 		switch {
 		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-			if err := p.waitNamespaceGone(ctx, it.key.Namespace); err != nil {
-				return err
-			}
-			if err := p.createNamespace(ctx, it.key.Namespace); err != nil {
-				return err
-			}
+			return errNamespaceEnds
 		case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
 		case apierrors.IsInvalid(err) && it.key.Kind == "Job":
 			return p.replace(ctx, it, what, "its definition changed")
@@ -261,13 +276,14 @@ func (p *Project) send(ctx context.Context, it *item) error {
 	case created:
 		it.verb = model.Created
 		p.marks.set(it.key, now)
+		return nil
 	case it.live != nil && now.GetResourceVersion() == it.live.GetResourceVersion():
 		it.verb = model.Unchanged
 	default:
 		it.verb = model.Updated
 		p.marks.set(it.key, now)
 	}
-	return nil
+	return p.resume(ctx, it, now)
 }
 
 // waitDefinitions waits until new kinds can be used.

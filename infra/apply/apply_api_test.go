@@ -63,6 +63,10 @@ func TestAgainstAPIServer(t *testing.T) {
 		"RefusedObjectsAreAllReported":              testAllErrors,
 		"ProjectsAreListed":                         testList,
 		"FinishedServiceDoesNotRunAgainUntilChange": testFinished,
+		"RefusedDefinitionStartsNothing":            testRefusedStaysStopped,
+		"TwoProjectsDoNotShareANamespace":           testOtherProject,
+		"ForeignObjectsAreLeftAlone":                testForeignObject,
+		"PruneKeepsWhatKeptServicesNeed":            testPruneKeepsServices,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, a) })
 	}

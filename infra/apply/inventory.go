@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // The ApplySet vocabulary (KEP-3659). The parent is a ConfigMap in the
@@ -72,6 +74,20 @@ func (p *Project) record(ctx context.Context, kinds map[schema.GroupKind]bool, n
 	}
 }
 
+// forget drops what is remembered of the inventory.
+func (p *Project) forget() {
+	p.inventory.Lock()
+	defer p.inventory.Unlock()
+	p.inventory.kinds = nil
+}
+
+// owns reports whether an object is the project's: a member, or made of its
+// manifests by other means.
+func (p *Project) owns(live *unstructured.Unstructured) bool {
+	labels := live.GetLabels()
+	return labels[labelPartOf] == p.setID() || p.name != "" && labels[model.LabelProject] == p.name
+}
+
 func within[K comparable](part, whole map[K]bool) bool {
 	for k := range part {
 		if !whole[k] {
@@ -91,6 +107,10 @@ func (p *Project) readInventory(ctx context.Context) (*unstructured.Unstructured
 	}
 	if err != nil {
 		return nil, err
+	}
+	if other := live.GetLabels()[model.LabelProject]; p.name != "" && other != "" && other != p.name {
+		return nil, problem.New(fmt.Sprintf("use namespace %q for project %q", p.namespace, p.name), fmt.Errorf("project %q is in it", other),
+			"give one of the two another name: --project-name, or name: in the compose file")
 	}
 	for _, s := range split(live.GetAnnotations()[annotationKinds]) {
 		p.inventory.kinds[schema.ParseGroupKind(s)] = true

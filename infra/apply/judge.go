@@ -118,7 +118,7 @@ func (s *snapshot) judgeDeployment(d *appsv1.Deployment, service string, cond mo
 	if r.observed && desired > 0 && len(pods) >= int(desired) {
 		ended := 0
 		for _, pod := range pods {
-			if endedWell(pod, service) {
+			if endedWell(pod, service, now) {
 				ended++
 			}
 		}
@@ -143,9 +143,16 @@ func quotaHint() string {
 	return "a quota or policy of the namespace forbids it: kubectl get resourcequota,limitrange"
 }
 
-// endedWell reports whether the pod's own container has run once and ended
-// well, under a restart policy by which Docker would leave it at that.
-func endedWell(pod *corev1.Pod, service string) bool {
+// oneShotWithin is how long a program has run that, having ended well, is taken
+// for one that has done its work, although the kubelet has started it again.
+const oneShotWithin = 10 * time.Second
+
+// endedWell reports whether the pod's own container has run and ended well,
+// under a restart policy by which Docker would leave it at that. The kubelet
+// starts it again at once: a container that runs counts only when that is just
+// so, after a first run that was short. One that ended after long service was
+// told to end, and so was one whose image was changed in place.
+func endedWell(pod *corev1.Pod, service string, now time.Time) bool {
 	switch pod.Annotations[AnnotationRestart] {
 	case "", "no", "on-failure":
 	default:
@@ -153,10 +160,20 @@ func endedWell(pod *corev1.Pod, service string) bool {
 	}
 	own := pod.Spec.Containers[ownContainer(pod, service)].Name
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == own {
-			ended := lastEnd(c)
-			return ended != nil && ended.ExitCode == 0
+		if c.Name != own {
+			continue
 		}
+		ended := lastEnd(c)
+		switch {
+		case ended == nil || ended.ExitCode != 0:
+			return false
+		case pod.Generation > 1: // it has been changed in place: only the kubelet's patience tells who ended it
+			return c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff"
+		case c.State.Running == nil:
+			return true
+		}
+		return now.Sub(c.State.Running.StartedAt.Time) < steadyAfter &&
+			ended.FinishedAt.Sub(ended.StartedAt.Time) < oneShotWithin
 	}
 	return false
 }

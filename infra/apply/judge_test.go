@@ -285,3 +285,45 @@ func TestServiceInAnothersPod(t *testing.T) {
 		t.Error("containers belong to the wrong services")
 	}
 }
+
+// A service that ends well under a policy by which Docker would leave it at
+// that has done its work; one that was told to end, and runs again, has not.
+func TestOnlyAOneShotIsFinished(t *testing.T) {
+	second := func(n int) metav1.Time { return metav1.NewTime(dawn().Add(time.Duration(n) * time.Second)) }
+	ended := func(code int32, from, to int) *corev1.ContainerStateTerminated {
+		return &corev1.ContainerStateTerminated{ExitCode: code, StartedAt: second(from), FinishedAt: second(to)}
+	}
+	runs := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: second(-1)}}
+	backOff := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	creating := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+	for name, c := range map[string]struct {
+		state      corev1.ContainerState
+		last       *corev1.ContainerStateTerminated
+		policy     string
+		generation int64
+		want       bool
+	}{
+		"it has just ended":                       {state: corev1.ContainerState{Terminated: ended(0, -100, 0)}, want: true},
+		"it ended badly":                          {state: corev1.ContainerState{Terminated: ended(1, -100, 0)}},
+		"the kubelet has started it again":        {state: runs, last: ended(0, -3, -1), want: true},
+		"it ended after long service":             {state: runs, last: ended(0, -600, -1)},
+		"it has run for a while since":            {state: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: second(-60)}}, last: ended(0, -62, -60)},
+		"it ends again and again":                 {state: backOff, last: ended(0, -3, -1), want: true},
+		"it is to run always":                     {state: backOff, last: ended(0, -3, -1), policy: "always"},
+		"its image is being changed in place":     {state: creating, last: ended(0, -3, -1), generation: 2},
+		"it runs with an image changed in place":  {state: runs, last: ended(0, -3, -1), generation: 2},
+		"its changed image ends again and again":  {state: backOff, last: ended(0, -3, -1), generation: 2, want: true},
+		"it runs for the first time":              {state: runs},
+		"it ended well with a policy of failures": {state: backOff, last: ended(0, -3, -1), policy: "on-failure", want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			s.pod.Generation = c.generation
+			s.pod.Annotations[AnnotationRestart] = c.policy
+			s.container().State, s.container().LastTerminationState.Terminated = c.state, c.last
+			if got := s.judge("web", model.WaitHealthy, dawn()).finished; got != c.want {
+				t.Errorf("finished: %t", got)
+			}
+		})
+	}
+}

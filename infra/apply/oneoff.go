@@ -29,7 +29,8 @@ const labelRunOf = "berth.dev/run-of"
 const aliasLabel = "alias.berth.dev/"
 
 // OneOff is a command to run in a pod of its own, made like those of a
-// service.
+// service. Kubernetes expands $(NAME) and $$ in its words: translate.Literal
+// keeps them as they are.
 type OneOff struct {
 	Service    string
 	Name       string   // of the pod; "" for a generated one
@@ -131,18 +132,20 @@ func oneOffPod(template *corev1.PodTemplateSpec, o OneOff) *corev1.Pod {
 func applyOneOff(c *corev1.Container, o OneOff) {
 	c.Ports, c.ReadinessProbe, c.StartupProbe, c.LivenessProbe, c.Lifecycle = nil, nil, nil, nil, nil
 	c.TTY, c.Stdin, c.StdinOnce = o.TTY, o.Stdin, o.Stdin
+	init, entrypoint := underSupervisor(c.Command)
 	if o.Entrypoint != nil {
-		c.Command, c.Args = o.Entrypoint, nil
+		entrypoint, c.Args = o.Entrypoint, nil
 	}
 	if o.Command != nil {
 		c.Args = o.Command
 	}
+	c.Command = slices.Concat(init, entrypoint)
 	if o.WorkingDir != "" {
 		c.WorkingDir = o.WorkingDir
 	}
 	for _, key := range slices.Sorted(maps.Keys(o.Env)) {
 		c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == key })
-		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: strings.ReplaceAll(o.Env[key], "$(", "$$(")})
+		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: o.Env[key]})
 	}
 	if c.SecurityContext == nil {
 		c.SecurityContext = &corev1.SecurityContext{}
@@ -162,6 +165,24 @@ func applyOneOff(c *corev1.Container, o OneOff) {
 			has.Drop = append(has.Drop, corev1.Capability(name))
 		}
 	}
+}
+
+// supervisor is how the command of a container begins whose program berth
+// supervises; the program follows after "--".
+const supervisor = "/.berth/init"
+
+// underSupervisor parts a command into the supervisor's own, which ends with the
+// program now instead of waiting for its next start, and the program's.
+func underSupervisor(command []string) (init, program []string) {
+	end := slices.Index(command, "--")
+	if len(command) == 0 || command[0] != supervisor || end < 0 {
+		return nil, command
+	}
+	init, program = slices.Clone(command[:end+1]), command[end+1:]
+	if i := slices.Index(init, "--restart"); i >= 0 {
+		init = slices.Replace(init, i, i+2, "--once")
+	}
+	return init, program
 }
 
 // mount adds the mounts of o to the pod.

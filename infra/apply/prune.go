@@ -10,6 +10,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
@@ -17,9 +19,9 @@ import (
 )
 
 // Prune deletes the project's objects that are not in keep, but those of
-// keepServices. Volumes and the namespace are never pruned, nor are the
-// configs and secrets that an earlier revision of a kept workload would need
-// to be rolled back to.
+// keepServices. Volumes and the namespace are never pruned, nor are configs,
+// secrets and network policies that a workload needs that stays, configs and
+// secrets also when only an earlier revision needs them, for a rollback.
 func (p *Project) Prune(ctx context.Context, keep []model.ObjectKey, keepServices []string) (model.ChangeSet, error) {
 	members, err := p.members(ctx)
 	if err != nil {
@@ -33,21 +35,23 @@ func (p *Project) Prune(ctx context.Context, keep []model.ObjectKey, keepService
 			kept[k] = true
 		}
 	}
+	stays := func(m member) bool {
+		return kept[m.key] || m.live.GetDeletionTimestamp() != nil || m.key.Kind == "PersistentVolumeClaim" || m.key.Kind == "Namespace" ||
+			slices.Contains(keepServices, m.live.GetLabels()[model.LabelService])
+	}
+	var used *usage // of what stays; read when it is asked for
 	var doomed []member
-	history := ""
 	for _, m := range members {
-		switch {
-		case kept[m.key], m.key.Kind == "PersistentVolumeClaim", m.key.Kind == "Namespace", m.live.GetDeletionTimestamp() != nil:
+		if stays(m) {
 			continue
-		case slices.Contains(keepServices, m.live.GetLabels()[model.LabelService]):
-			continue
-		case m.key.Kind == "ConfigMap" || m.key.Kind == "Secret":
-			if history == "" {
-				if history, err = p.history(ctx, kept); err != nil {
+		}
+		if kind := m.key.Kind; kind == "ConfigMap" || kind == "Secret" || kind == "NetworkPolicy" {
+			if used == nil {
+				if used, err = p.usageOf(ctx, slices.DeleteFunc(slices.Clone(members), func(m member) bool { return !stays(m) }), kept); err != nil {
 					return nil, err
 				}
 			}
-			if strings.Contains(history, strconv.Quote(m.key.Name)) {
+			if used.needs(m) {
 				continue
 			}
 		}
@@ -56,38 +60,81 @@ func (p *Project) Prune(ctx context.Context, keep []model.ObjectKey, keepService
 	return p.remove(ctx, doomed)
 }
 
-// history is the text of all earlier pod templates of workloads that stay. A
-// name that stands in it, quoted, may be needed.
-func (p *Project) history(ctx context.Context, kept map[model.ObjectKey]bool) (string, error) {
-	ofKept := func(meta metav1.ObjectMeta) bool {
-		owner := metav1.GetControllerOf(&meta)
-		return owner != nil && kept[model.ObjectKey{Group: "apps", Kind: owner.Kind, Namespace: p.namespace, Name: owner.Name}]
+// A usage is what the workloads that stay need of objects that belong to no
+// single service.
+type usage struct {
+	text   string              // their pod templates, earlier ones too; a name that stands in it, quoted, may be needed
+	labels []map[string]string // of the pods of those that are not kept by name: the manifests of the others are complete
+}
+
+func (u *usage) needs(m member) bool {
+	if m.key.Kind != "NetworkPolicy" {
+		return strings.Contains(u.text, strconv.Quote(m.key.Name))
 	}
+	chosen, _, _ := unstructured.NestedStringMap(m.live.Object, "spec", "podSelector", "matchLabels")
+	return len(chosen) > 0 && slices.ContainsFunc(u.labels, func(labels map[string]string) bool { return within(pairs(chosen), pairs(labels)) })
+}
+
+// pairs is a map as a set of its key=value pairs.
+func pairs(m map[string]string) map[string]bool {
+	set := map[string]bool{}
+	for k, v := range m {
+		set[k+"="+v] = true
+	}
+	return set
+}
+
+// usageOf reads the pod templates of members that stay.
+func (p *Project) usageOf(ctx context.Context, staying []member, kept map[model.ObjectKey]bool) (*usage, error) {
+	u := &usage{}
 	var text strings.Builder
-	text.WriteString("history ") // never empty, so that it is read once
+	owners := map[types.UID]bool{}
+	for _, m := range staying {
+		if !slices.Contains(workloadKinds(), m.live.GroupVersionKind().GroupKind()) {
+			continue
+		}
+		template, err := templateOf(m.live)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := json.Marshal(template.Spec)
+		if err != nil {
+			return nil, err
+		}
+		text.Write(raw)
+		if !kept[m.key] {
+			u.labels = append(u.labels, template.Labels)
+		}
+		owners[m.live.GetUID()] = true
+	}
+	earlier := func(meta metav1.ObjectMeta) bool {
+		owner := metav1.GetControllerOf(&meta)
+		return owner != nil && owners[owner.UID]
+	}
 	sets, err := kube.List[appsv1.ReplicaSet](ctx, p.client, p.namespace, "")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, rs := range sets {
-		if ofKept(rs.ObjectMeta) {
+		if earlier(rs.ObjectMeta) {
 			raw, err := json.Marshal(rs.Spec.Template.Spec)
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			text.Write(raw)
 		}
 	}
 	revisions, err := kube.List[appsv1.ControllerRevision](ctx, p.client, p.namespace, "")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, r := range revisions {
-		if ofKept(r.ObjectMeta) {
+		if earlier(r.ObjectMeta) {
 			text.Write(r.Data.Raw)
 		}
 	}
-	return text.String(), nil
+	u.text = text.String()
+	return u, nil
 }
 
 // remove starts the deletion of members: workloads and what leads to them

@@ -61,7 +61,9 @@ func (p *Project) Rollback(ctx context.Context, service string, to int) (int, er
 		return 0, problem.New(what, err, "")
 	}
 	// The next apply must see that the definition is no longer the applied one.
-	return all[i].Number, p.patch(ctx, keyOf(w), map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationHash: "rolled-back"}}})
+	change := map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationHash: "rolled-back"}}}
+	unpause(w, change)
+	return all[i].Number, p.patch(ctx, keyOf(w), change)
 }
 
 func (p *Project) rollbackTarget(ctx context.Context, service string) (*unstructured.Unstructured, error) {

@@ -150,11 +150,20 @@ func (p *Project) Restart(ctx context.Context, service string) error {
 		}
 		stamp := map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationRestarted: time.Now().UTC().Format(time.RFC3339Nano)}}}
 		merge(change, map[string]any{"spec": map[string]any{"template": stamp}})
+		unpause(w, change)
 		if err := p.patch(ctx, key, change); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unpause adds to the patch of a workload that it goes on after a swap of images
+// that was killed.
+func unpause(w *unstructured.Unstructured, change map[string]any) {
+	if w.GetKind() == "Deployment" {
+		merge(change, map[string]any{"spec": map[string]any{"paused": nil}})
+	}
 }
 
 // rerun makes a Job anew from itself.
@@ -297,21 +306,20 @@ func startChange(w *unstructured.Unstructured) map[string]any {
 	}
 }
 
-// resume undoes Stop before a workload is applied again: apply alone would
-// leave what Stop added.
-func (p *Project) resume(ctx context.Context, it *item) error {
-	if it.live == nil || it.live.GetDeletionTimestamp() != nil {
-		return nil
-	}
-	change := startChange(it.live)
+// resume undoes Stop in a workload that has just been applied, now: apply
+// alone leaves what Stop added. Before that it would start the old definition.
+func (p *Project) resume(ctx context.Context, it *item, now *unstructured.Unstructured) error {
+	change := startChange(now)
 	if change == nil {
 		return nil
 	}
-	if err := p.patch(ctx, it.key, change); err != nil {
-		return err
+	if _, applied, _ := unstructured.NestedInt64(it.manifest.Object, "spec", "replicas"); applied {
+		if spec, ok := change["spec"].(map[string]any); ok {
+			delete(spec, "replicas") // also of a service that is scaled to nothing
+		}
 	}
-	it.live.SetResourceVersion("") // the patch was a change, whatever apply finds to do
-	return nil
+	it.verb = model.Updated
+	return p.patch(ctx, it.key, change)
 }
 
 // EndPods ends the pods of a service, its Jobs' too, after at most so many

@@ -110,7 +110,11 @@ func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
 		t.Fatal(err)
 	}
-	for name, pod := range podsByName(t, l, ctx) {
+	after := podsByName(t, l, ctx)
+	if len(after) != 2 {
+		t.Errorf("%d pods after the swap", len(after))
+	}
+	for name, pod := range after {
 		if _, same := before[name]; !same || pod.Spec.Containers[0].Image != otherName(t, l.image) || pod.Labels[model.LabelServes] != "true" {
 			t.Errorf("pod %s: there before %t, image %s, labels %v", name, same, pod.Spec.Containers[0].Image, pod.Labels)
 		}

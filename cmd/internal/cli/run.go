@@ -17,6 +17,7 @@ import (
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
 )
 
@@ -99,11 +100,11 @@ built and loaded first, and what it depends on is started.`,
 // oneOff reads the options' values; env are the variables of its env files.
 func (o runOptions) oneOff(service string, command []string, env map[string]string, getenv func(string) string) (apply.OneOff, error) {
 	one := apply.OneOff{Service: service, Name: o.name, WorkingDir: o.workdir, Stdin: o.interactive && !o.detach, Env: env}
-	if len(command) > 0 {
-		one.Command = command
+	for _, word := range command {
+		one.Command = append(one.Command, translate.Literal(word))
 	}
-	if o.entrypoint != "" {
-		one.Entrypoint = strings.Fields(o.entrypoint)
+	for _, word := range strings.Fields(o.entrypoint) {
+		one.Entrypoint = append(one.Entrypoint, translate.Literal(word))
 	}
 	for _, e := range o.env {
 		key, value, ok := strings.Cut(e, "=")
@@ -114,6 +115,9 @@ func (o runOptions) oneOff(service string, command []string, env map[string]stri
 			return one, problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
 		}
 		one.Env[key] = value
+	}
+	for key, value := range one.Env {
+		one.Env[key] = translate.Literal(value)
 	}
 	one.UseAliases = o.useAliases
 	one.CapAdd, one.CapDrop = capabilities(o.capAdd), capabilities(o.capDrop)
