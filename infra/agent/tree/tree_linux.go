@@ -222,6 +222,13 @@ func (c *copier) attributes(src, dst string) error {
 	return Times(src, dst)
 }
 
+// Attributes gives the directory dst the owner, mode, extended attributes and
+// times of the directory src. What it cannot store Copy has reported.
+func Attributes(src, dst string) error {
+	c := &copier{}
+	return c.attributes(src, dst)
+}
+
 // Times gives dst the times of src.
 func Times(src, dst string) error {
 	var stat unix.Stat_t

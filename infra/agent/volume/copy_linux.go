@@ -14,10 +14,13 @@ import (
 	"github.com/berth-dev/berth/infra/agent/tree"
 )
 
-// marker is in a volume from the first to the last moment of its copy. Found
-// by a later copy it tells that what is there is half a copy and nobody's data:
-// the service does not start before its volume is complete.
-const marker = ".berth-copying"
+// A copy is made beside what the volume holds and takes its place when it is
+// whole: another service may write into the volume all the time, and nothing of
+// that may be taken for a part of a copy that was interrupted.
+const (
+	copying = ".berth-copying" // what is being copied
+	copied  = ".berth-copied"  // what is whole, while it takes its place
+)
 
 // Result says what Copy did.
 type Result struct {
@@ -28,10 +31,19 @@ type Result struct {
 
 // Copy copies the directory src into the volume dst, with owners, modes, times,
 // extended attributes, symbolic and hard links, and gives dst the owner and mode
-// of src. It does so only if dst is empty but for lost+found, or holds a copy
-// that was interrupted, which it does anew. Mounts below src are left out. Two
-// copies into one volume take turns.
+// of src. It does so only if dst is empty but for lost+found, or a copy was
+// begun when it was; what has come into the volume since then stays. Mounts
+// below src are left out. Two copies into one volume take turns, and whoever has
+// nothing to copy waits for one that is under way.
 func Copy(ctx context.Context, src, dst string) (Result, error) {
+	root, err := os.Open(dst)
+	if err != nil {
+		return Result{}, err
+	}
+	defer root.Close()
+	if err := lock(ctx, root); err != nil {
+		return Result{}, fmt.Errorf("wait for another copy into %s: %w", dst, err)
+	}
 	info, err := os.Stat(src)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{Reason: "the image has nothing there"}, nil
@@ -45,41 +57,20 @@ func Copy(ctx context.Context, src, dst string) (Result, error) {
 	if src, err = filepath.EvalSymlinks(src); err != nil {
 		return Result{}, err
 	}
-	root, err := os.Open(dst)
+	state, err := stateOf(dst)
 	if err != nil {
 		return Result{}, err
 	}
-	defer root.Close()
-	if err := lock(ctx, root); err != nil {
-		return Result{}, fmt.Errorf("wait for another copy into %s: %w", dst, err)
+	var stats tree.Stats
+	switch state {
+	case occupied:
+		return Result{Reason: "the volume is not empty"}, nil
+	case fillable:
+		if stats, err = fill(ctx, src, dst, root); err != nil {
+			return Result{}, err
+		}
 	}
-	if proceed, err := prepare(dst); err != nil || !proceed {
-		return Result{Reason: "the volume is not empty"}, err
-	}
-	if err := createMarker(dst); err != nil {
-		return Result{}, err
-	}
-	mounts, err := mountsBelow(src)
-	if err != nil {
-		return Result{}, err
-	}
-	own := map[string]bool{filepath.Join(src, marker): true, filepath.Join(src, "lost+found"): true}
-	stats, err := tree.Copy(ctx, src, dst, tree.Options{Skip: func(path string) bool {
-		// A lost+found of the image is the file system's that the image was made on.
-		return mounts[path] || own[path]
-	}})
-	if err != nil {
-		return Result{}, err
-	}
-	// The marker must not be gone before the copy is on the disk.
-	if err := unix.Syncfs(int(root.Fd())); err != nil {
-		return Result{}, fmt.Errorf("sync %s: %w", dst, err)
-	}
-	if err := os.Remove(filepath.Join(dst, marker)); err != nil {
-		return Result{}, err
-	}
-	// Removing the marker has changed the time of the directory.
-	if err := tree.Times(src, dst); err != nil {
+	if err := settle(src, dst, root); err != nil {
 		return Result{}, err
 	}
 	return Result{Copied: true, Stats: stats}, nil
@@ -101,48 +92,122 @@ func lock(ctx context.Context, dir *os.File) error {
 	}
 }
 
-// prepare reports whether the volume may be filled, and clears away half a copy.
-func prepare(dst string) (bool, error) {
+// A state is what a copy finds in a volume.
+type state int
+
+const (
+	fillable state = iota // nothing, or a copy that was not finished
+	occupied              // somebody's data
+	whole                 // a copy that has not all taken its place
+)
+
+func stateOf(dst string) (state, error) {
 	entries, err := os.ReadDir(dst)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	interrupted, empty := false, true
+	found := map[string]bool{}
+	data := false
 	for _, e := range entries {
-		switch e.Name() {
-		case marker:
-			interrupted = true
-		case "lost+found":
-		default:
-			empty = false
-		}
+		found[e.Name()] = true
+		data = data || e.Name() != copying && e.Name() != copied && e.Name() != "lost+found"
 	}
-	if empty || !interrupted {
-		return empty, nil
+	switch {
+	case found[copied]:
+		return whole, nil
+	case found[copying] || !data:
+		return fillable, nil
 	}
-	for _, e := range entries {
-		if e.Name() == marker || e.Name() == "lost+found" {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(dst, e.Name())); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	return occupied, nil
 }
 
-// createMarker makes the marker and puts it on the disk before anything else.
-func createMarker(dst string) error {
-	f, err := os.OpenFile(filepath.Join(dst, marker), os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+// fill copies src to where it is whole and on the disk, or not at all.
+func fill(ctx context.Context, src, dst string, root *os.File) (tree.Stats, error) {
+	begun := filepath.Join(dst, copying)
+	if err := os.RemoveAll(begun); err != nil {
+		return tree.Stats{}, err
+	}
+	if err := os.Mkdir(begun, 0o700); err != nil {
+		return tree.Stats{}, err
+	}
+	if err := root.Sync(); err != nil { // a copy that was begun is known as one after a power cut, too
+		return tree.Stats{}, err
+	}
+	mounts, err := mountsBelow(src)
+	if err != nil {
+		return tree.Stats{}, err
+	}
+	own := map[string]bool{}
+	for _, name := range []string{copying, copied, "lost+found"} {
+		own[filepath.Join(src, name)] = true
+	}
+	stats, err := tree.Copy(ctx, src, begun, tree.Options{Skip: func(path string) bool {
+		// A lost+found of the image is the file system's that the image was made on.
+		return mounts[path] || own[path]
+	}})
+	if err != nil {
+		return tree.Stats{}, err
+	}
+	if err := unix.Syncfs(int(root.Fd())); err != nil {
+		return tree.Stats{}, fmt.Errorf("sync %s: %w", dst, err)
+	}
+	return stats, os.Rename(begun, filepath.Join(dst, copied))
+}
+
+// settle has a whole copy take its place, and gives the volume the owner, mode
+// and times of src.
+func settle(src, dst string, root *os.File) error {
+	done := filepath.Join(dst, copied)
+	if err := merge(done, dst); err != nil {
+		return err
+	}
+	if err := tree.Attributes(src, dst); err != nil {
+		return err
+	}
+	if err := unix.Syncfs(int(root.Fd())); err != nil { // what has moved, before where from
+		return fmt.Errorf("sync %s: %w", dst, err)
+	}
+	if err := os.RemoveAll(done); err != nil {
+		return err
+	}
+	return tree.Times(src, dst) // removing has changed them
+}
+
+// merge moves what is in the directory from into the directory to. What is
+// there already stays: a service has written it since the copy was begun.
+func merge(from, to string) error {
+	entries, err := os.ReadDir(from)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
+	for _, e := range entries {
+		old, place := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		err := move(old, place)
+		if errors.Is(err, fs.ErrExist) {
+			err = nil
+			if there, statErr := os.Lstat(place); statErr == nil && there.IsDir() && e.IsDir() {
+				err = merge(old, place)
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
-	d, err := os.Open(dst)
+	return nil
+}
+
+// move renames unless the new name is taken. Not every file system (NFS) can do
+// both in one step.
+func move(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		if _, err = os.Lstat(to); err == nil {
+			return fs.ErrExist
+		}
+		return os.Rename(from, to)
+	}
 	if err != nil {
-		return err
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

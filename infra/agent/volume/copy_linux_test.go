@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-dev/berth/infra/agent/tree"
 )
 
 func needRoot(t *testing.T) {
@@ -154,10 +156,10 @@ func TestSecondCopyDoesNothing(t *testing.T) {
 func TestInterruptedCopyIsDoneAnew(t *testing.T) {
 	needRoot(t)
 	src, dst := image(t), t.TempDir()
+	half := filepath.Join(dst, copying)
 	must(t, // half a copy, with a file that was cut
-		os.WriteFile(filepath.Join(dst, marker), nil, 0o600),
-		os.WriteFile(filepath.Join(dst, "plain"), []byte("pl"), 0o600),
-		os.MkdirAll(filepath.Join(dst, "empty", "sub"), 0o700),
+		os.MkdirAll(filepath.Join(half, "empty", "sub"), 0o700),
+		os.WriteFile(filepath.Join(half, "plain"), []byte("pl"), 0o600),
 		os.Mkdir(filepath.Join(dst, "lost+found"), 0o700))
 	result, err := Copy(t.Context(), src, dst)
 	if err != nil || !result.Copied {
@@ -169,18 +171,64 @@ func TestInterruptedCopyIsDoneAnew(t *testing.T) {
 	}
 }
 
-func TestCancelledCopyLeavesItsMarker(t *testing.T) {
+// A volume may be shared with a service whose image has nothing there, which
+// writes while another one fills it.
+func TestWhatAServiceWroteSurvivesAnInterruptedCopy(t *testing.T) {
 	needRoot(t)
-	src, dst := image(t), t.TempDir()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := Copy(ctx, src, dst); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+	src := image(t)
+	for name, stop := range map[string]func(t *testing.T, dst string){
+		"cancelled": func(t *testing.T, dst string) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if _, err := Copy(ctx, src, dst); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		},
+		"while it took its place": func(t *testing.T, dst string) {
+			must(t, os.Mkdir(filepath.Join(dst, copied), 0o700), os.WriteFile(filepath.Join(dst, "old"), []byte("old"), 0o644))
+			if _, err := tree.Copy(t.Context(), src, filepath.Join(dst, copied), tree.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dst := t.TempDir()
+			stop(t, dst)
+			mine := map[string]string{"upload": "the user's", "secret": "not the image's", "empty/upload": "the user's, too"}
+			must(t, os.MkdirAll(filepath.Join(dst, "empty"), 0o755))
+			for name, text := range mine {
+				must(t, os.WriteFile(filepath.Join(dst, name), []byte(text), 0o644))
+			}
+			if result, err := Copy(t.Context(), src, dst); err != nil || !result.Copied {
+				t.Errorf("%+v, %v", result, err)
+			}
+			mine["plain"], mine["empty/hard"], mine["old"] = "plain\n", "plain\n", "old"
+			for name, want := range mine {
+				if got, err := os.ReadFile(filepath.Join(dst, name)); string(got) != want {
+					t.Errorf("%s holds %q, want %q: %v", name, got, want, err)
+				}
+			}
+			for _, rest := range []string{copying, copied} {
+				if _, err := os.Lstat(filepath.Join(dst, rest)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s is left: %v", rest, err)
+				}
+			}
+		})
 	}
-	if _, err := os.Lstat(filepath.Join(dst, marker)); err != nil {
-		t.Error(err)
+}
+
+func TestNothingToCopyWaitsForACopy(t *testing.T) {
+	dst := t.TempDir()
+	root, err := os.Open(dst)
+	must(t, err, lock(t.Context(), root))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	none := filepath.Join(t.TempDir(), "none")
+	if _, err := Copy(ctx, none, dst); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("did not wait: %v", err)
 	}
-	if result, err := Copy(t.Context(), src, dst); err != nil || !result.Copied {
+	must(t, root.Close())
+	if result, err := Copy(t.Context(), none, dst); err != nil || result.Copied {
 		t.Errorf("%+v, %v", result, err)
 	}
 }
