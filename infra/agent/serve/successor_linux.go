@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ import (
 // containerLogs is where the kubelet puts a link for every container when it
 // has started it: POD_NAMESPACE_CONTAINER-ID.log.
 const containerLogs = "/var/log/containers"
+
+// containerID is the form of the ids that containerd gives to Kubernetes' containers.
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Times of waiting for a container.
 const (
@@ -81,9 +85,13 @@ func successor(logs string, a wire.SuccessorArgs) string {
 	newest := ""
 	var made time.Time
 	for _, link := range links {
+		id := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(link), prefix), ".log")
+		if !containerID.MatchString(id) {
+			continue // of container "web-metrics" when "web" is asked for
+		}
 		info, err := os.Lstat(link)
 		if err == nil && info.ModTime().After(made) {
-			newest, made = strings.TrimSuffix(strings.TrimPrefix(filepath.Base(link), prefix), ".log"), info.ModTime()
+			newest, made = id, info.ModTime()
 		}
 	}
 	if newest == a.Not {
