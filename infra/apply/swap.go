@@ -270,16 +270,12 @@ const undrainWithin = 10 * time.Second
 // swapPod gives one pod its images and waits until the new containers run.
 func (s *swap) swapPod(ctx context.Context, pod *corev1.Pod) error {
 	node := pod.Spec.NodeName
-	type waiting struct {
-		name, id string
-		ports    []int
-	}
-	var list []waiting
+	var list []place
 	for _, c := range pod.Status.ContainerStatuses {
 		if containerImage(pod, c.Name) == s.images[c.Name] {
 			continue
 		}
-		w := waiting{name: c.Name, id: containerID(c)}
+		w := place{name: c.Name, id: containerID(c)}
 		if ports, err := s.p.nodes.Ports(ctx, node, w.id); err == nil { // one that has crashed listens nowhere
 			w.ports = ports
 		}
@@ -290,7 +286,7 @@ func (s *swap) swapPod(ctx context.Context, pod *corev1.Pod) error {
 	}
 	return parallel(ctx, len(list), func(ctx context.Context, i int) error {
 		w := list[i]
-		err := s.p.nodes.AwaitSuccessor(ctx, node, pod.Namespace, pod.Name, w.name, w.id, w.ports)
+		err := s.awaitSuccessor(ctx, pod, w)
 		if err != nil || !probed(pod, w.name) {
 			return err
 		}

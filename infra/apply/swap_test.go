@@ -161,6 +161,29 @@ func TestApplyEndsAnInterruptedSwap(t *testing.T) {
 	}
 }
 
+// A container that cannot be started has no successor that a node could tell of.
+func TestSwapEndsWhenTheNewContainerCannotStart(t *testing.T) {
+	_, kubeContext := testneed.Cluster(t)
+	client, err := kube.New("", kubeContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, client, fmt.Sprintf("berth-noswap-%d", os.Getpid()))
+	l.UseNodes(apiNodes{client})
+	ctx := withTimeout(t, time.Minute)
+	script := "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+	if _, err := l.Apply(ctx, []model.Object{l.shell("web", script)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	next := l.shell("web", script, container(func(c *corev1.Container) { c.Image = "berth.invalid/none:1" }))
+	if _, err := l.Swap(ctx, next); err == nil || !strings.Contains(err.Error(), `"berth.invalid/none:1"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // brokenNodes give up the swap when they are first asked.
 type brokenNodes struct{ give context.CancelFunc }
 
