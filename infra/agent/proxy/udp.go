@@ -74,7 +74,11 @@ func (u *udpRoute) receive() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // an ICMP error of an earlier reply
+		if err != nil { // an ICMP error of an earlier reply, or the kernel lacks memory
+			select {
+			case <-u.proxy.ctx.Done():
+			case <-time.After(time.Millisecond):
+			}
 			continue
 		}
 		select {

@@ -112,9 +112,12 @@ func readProcess(dir string) (wire.Process, error) {
 	if err != nil {
 		return p, err
 	}
-	// The name in brackets may hold anything; fields are counted from behind it.
-	name, rest, _ := strings.Cut(string(stat[bytes.IndexByte(stat, '(')+1:]), ") ")
-	fields := strings.Fields(rest)
+	// The name in brackets may hold anything, brackets too; fields are counted from behind it.
+	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	if open < 0 || end < open {
+		return p, fmt.Errorf("%s/stat is %q", dir, stat)
+	}
+	name, fields := stat[open+1:end], strings.Fields(string(stat[end+1:]))
 	if len(fields) < 20 {
 		return p, fmt.Errorf("%s/stat has %d fields", dir, len(fields))
 	}
@@ -128,7 +131,7 @@ func readProcess(dir string) (wire.Process, error) {
 	command, readErr := os.ReadFile(filepath.Join(dir, "cmdline"))
 	p.Command = strings.ReplaceAll(strings.TrimRight(string(command), "\x00"), "\x00", " ")
 	if p.Command == "" {
-		p.Command = "[" + name + "]"
+		p.Command = "[" + string(name) + "]"
 	}
 	return p, errors.Join(err, readErr)
 }
