@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"time"
@@ -39,7 +38,7 @@ func runInit(ctx context.Context, args []string, _ io.Reader, _, stderr io.Write
 	}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
-	var control net.Listener
+	var control *supervise.Control
 	if !*once {
 		if control, err = supervise.Listen(); err != nil { // the program runs all the same, without restarts
 			fmt.Fprintf(stderr, "berth: no restarts in this container: %v\n", err)

@@ -2,9 +2,11 @@ package supervise
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -28,6 +30,7 @@ type Request struct {
 	Op      string `json:"op"`
 	Starts  int    `json:"starts,omitempty"`  // of OpAwait: what the caller knows
 	Running bool   `json:"running,omitempty"` // of OpAwait: what the caller knows
+	Key     string `json:"key,omitempty"`     // Ask sets it
 }
 
 // Reply is its answer, one line of JSON.
@@ -55,16 +58,34 @@ func (r request) isGone() bool {
 	}
 }
 
+// Control is where requests come from.
+type Control struct {
+	listener net.Listener
+	key      string   // what they must carry
+	file     *os.File // that holds the key for the node's agent
+}
+
 // Listen opens the socket of this container's supervisor: in no file system,
 // because the container's may be read-only, and named after the mount
 // namespace, because the containers of a pod share their network's.
-func Listen() (net.Listener, error) {
+func Listen() (*Control, error) {
 	address, err := addressOf("self")
 	if err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", address)
+	key, file, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("unix", address)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &Control{listener: l, key: key, file: file}, nil
 }
+
+// Close ends the socket.
+func (c *Control) Close() error { return errors.Join(c.listener.Close(), c.file.Close()) }
 
 func addressOf(process string) (string, error) {
 	namespace, err := os.Readlink("/proc/" + process + "/ns/mnt")
@@ -74,46 +95,54 @@ func addressOf(process string) (string, error) {
 	return "@berth/init/" + namespace, nil
 }
 
-// serveControl passes the requests that arrive at l on until ctx ends.
-func serveControl(ctx context.Context, l net.Listener, requests chan<- request) {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+// serve passes the requests that arrive on until ctx ends.
+func (c *Control) serve(ctx context.Context, requests chan<- request) {
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	var open sync.WaitGroup
 	defer open.Wait()
 	for {
-		c, err := l.Accept()
+		conn, err := c.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil {
+		if err != nil { // no descriptors, for example: others must end first
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
 			continue
 		}
 		open.Go(func() {
-			defer c.Close()
-			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+			defer conn.Close()
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 			defer stop()
-			serveConn(ctx, c, requests)
+			c.serveConn(ctx, conn, requests)
 		})
 	}
 }
 
-func serveConn(ctx context.Context, c net.Conn, requests chan<- request) {
-	if !allowed(c) {
-		return
-	}
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+// maxRequest bounds a request, in bytes.
+const maxRequest = 4096
+
+func (c *Control) serveConn(ctx context.Context, conn net.Conn, requests chan<- request) {
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	var r request
-	if err := json.NewDecoder(c).Decode(&r.Request); err != nil {
+	if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&r.Request); err != nil {
 		return
 	}
-	_ = c.SetReadDeadline(time.Time{})
+	if subtle.ConstantTimeCompare([]byte(r.Key), []byte(c.key)) == 0 { // another container of the pod
+		_ = json.NewEncoder(conn).Encode(Reply{Error: "only the node's agent may ask"})
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
 	r.reply, r.gone = make(chan Reply, 1), make(chan struct{})
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer c.Close()
+	defer conn.Close()
 	reader.Go(func() {
 		defer close(r.gone)
-		_, _ = c.Read(make([]byte, 1)) // nothing more is said: it returns when the other side hangs up
+		_, _ = conn.Read(make([]byte, 1)) // nothing more is said: it returns when the other side hangs up
 	})
 	select {
 	case requests <- r:
@@ -123,25 +152,10 @@ func serveConn(ctx context.Context, c net.Conn, requests chan<- request) {
 	select {
 	case reply := <-r.reply:
 		// Who asked may be gone; the program has started all the same.
-		_ = json.NewEncoder(c).Encode(reply)
+		_ = json.NewEncoder(conn).Encode(reply)
 	case <-r.gone:
 	case <-ctx.Done():
 	}
-}
-
-// allowed lets in the node's agent, whose process this container cannot see,
-// and root. Programs of the pod must not restart each other.
-func allowed(c net.Conn) bool {
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return false
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return err == nil && credErr == nil && (cred.Pid == 0 || cred.Uid == 0)
 }
 
 // ErrNone is a container whose first process is not berth's.
@@ -152,6 +166,9 @@ var ErrNone = errors.New("the container has no supervisor: its program cannot be
 func Ask(ctx context.Context, pid int, r Request) (Reply, error) {
 	address, err := addressOf(fmt.Sprint(pid))
 	if err != nil {
+		return Reply{}, err
+	}
+	if r.Key, err = keyOf(pid); err != nil {
 		return Reply{}, err
 	}
 	conn, err := dialIn(ctx, pid, address)

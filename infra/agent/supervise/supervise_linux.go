@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -28,8 +27,8 @@ type Options struct {
 	Stdin      *os.File       // the program's own
 	Stdout     *os.File
 	Stderr     *os.File
-	Log        io.Writer    // one line for every end of the program
-	Control    net.Listener // where requests come from; nil: none do
+	Log        io.Writer // one line for every end of the program
+	Control    *Control  // where requests come from; nil: none do
 	Signals    <-chan os.Signal
 	MinBackoff time.Duration // before a program that failed starts again; default 100 ms, doubled up to 100 times that
 }
@@ -74,7 +73,7 @@ func Run(ctx context.Context, opts Options) (int, error) {
 	serving, stopServing := context.WithCancel(ctx)
 	var server sync.WaitGroup
 	if s.opts.Control != nil {
-		server.Go(func() { serveControl(serving, s.opts.Control, s.requests) })
+		server.Go(func() { s.opts.Control.serve(serving, s.requests) })
 	}
 	defer server.Wait()
 	defer stopServing()

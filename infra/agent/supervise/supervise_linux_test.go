@@ -491,3 +491,28 @@ func BenchmarkRestart(b *testing.B) {
 		c.ask(OpRestart)
 	}
 }
+
+// To the supervisor the other containers of the pod look as the node's agent
+// does: from another process namespace, and root.
+func TestOnlyWhoHasTheKeyMayAsk(t *testing.T) {
+	c := run(t, testOptions{Command: shell("echo up; sleep 1000")})
+	c.shows("up")
+	before := c.ask(OpStatus)
+	address, err := addressOf(fmt.Sprint(c.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"", "another"} {
+		conn, err := dialIn(t.Context(), c.cmd.Process.Pid, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ask(t.Context(), conn, Request{Op: OpRestart, Key: key}); err == nil || !strings.Contains(err.Error(), "only the node's agent") {
+			t.Errorf("with key %q: %v", key, err)
+		}
+		conn.Close()
+	}
+	if after := c.ask(OpStatus); after.Pid != before.Pid {
+		t.Errorf("it was restarted: %+v after %+v", after, before)
+	}
+}
