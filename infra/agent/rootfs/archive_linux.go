@@ -245,7 +245,7 @@ func (t *Tree) setAttributes(name string, follow bool, h *tar.Header) error {
 	defer p.close()
 	err = unix.Fchownat(p.fd(), p.name, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && !p.is(unix.S_IFLNK) {
-		err = unix.Fchmodat(p.fd(), p.name, uint32(h.Mode)&0o7777, 0)
+		err = p.chmod(uint32(h.Mode) & 0o7777)
 	}
 	if err == nil {
 		now := unix.NsecToTimespec(time.Now().UnixNano())

@@ -199,6 +199,37 @@ func TestLinkThatChangesUnderfootDoesNotLeadOut(t *testing.T) {
 	}
 }
 
+// A program may put a link where a file was a moment ago.
+func TestPermissionsAreNotSetThroughALink(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "shadow")
+	root := t.TempDir()
+	tree, err := Open(root)
+	if err := errors.Join(err, os.WriteFile(outside, nil, 0o600), os.WriteFile(filepath.Join(root, "file"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	p, err := tree.find("/file", true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if err := p.chmod(0o4711); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(filepath.Join(root, "file")); err != nil || info.Mode() != 0o711|fs.ModeSetuid {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(root, "file")), os.Symlink(outside, filepath.Join(root, "file"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.chmod(0o777); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("got %v", err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode() != 0o600 {
+		t.Errorf("outside: %v, %v", info.Mode(), err)
+	}
+}
+
 func TestOwnerAndMode(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: files of other owners are made")

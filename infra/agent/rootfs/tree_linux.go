@@ -148,7 +148,29 @@ func (p *place) mkdir(mode uint32) error {
 		}
 		return &os.PathError{Op: "mkdir", Path: p.name, Err: err}
 	}
-	return errors.Join(p.adopt(), unix.Fchmodat(p.fd(), p.name, mode, 0))
+	return errors.Join(p.adopt(), p.chmod(mode))
+}
+
+// chmod sets the permissions of what is at the place. A link that a program has
+// put there meanwhile is an error: it might lead out of the container. (fchmodat
+// itself follows links, and only Linux 6.6 knows one that does not.)
+func (p *place) chmod(mode uint32) error {
+	fd, err := unix.Openat(p.fd(), p.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "chmod", Path: p.name, Err: err}
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err = unix.Fstat(fd, &stat); err == nil && stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+		err = unix.ELOOP
+	}
+	if err == nil {
+		err = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
+	}
+	if err != nil {
+		return &os.PathError{Op: "chmod", Path: p.name, Err: err}
+	}
+	return nil
 }
 
 // adopt gives what is at the place the owner of its directory.
