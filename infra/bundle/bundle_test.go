@@ -145,7 +145,7 @@ func TestWhatIsPackedIsReadBack(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "out")
 	for range 2 { // a second time nothing changes
-		must(t, Extract(t.Context(), to, contents.Files[0].Digest, dir))
+		must(t, extract(t, to, contents.Files[0].Digest, dir, "."))
 	}
 	if info, err := os.Stat(filepath.Join(dir, "app", "run")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v, %v", info, err)
@@ -154,7 +154,7 @@ func TestWhatIsPackedIsReadBack(t *testing.T) {
 		t.Error("the repository is packed, too")
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte("mine\n"), 0o644))
-	if err := Extract(t.Context(), to, contents.Files[0].Digest, dir); err == nil || !strings.Contains(err.Error(), "with other content") {
+	if err := extract(t, to, contents.Files[0].Digest, dir, "."); err == nil || !strings.Contains(err.Error(), "with other content") {
 		t.Errorf("a changed file is overwritten: %v", err)
 	}
 	if again := pack(t, from, p); !bytes.Equal(again, raw) {
@@ -291,6 +291,156 @@ func TestAnInterruptedLoadGoesOn(t *testing.T) {
 	}
 }
 
+func extract(t *testing.T, store *layout.Store, blob digest.Digest, dir, below string) error {
+	t.Helper()
+	f, err := OpenFolder(dir)
+	must(t, err)
+	defer f.Close()
+	return f.Extract(t.Context(), store, blob, below)
+}
+
+// tarOf puts a tar of entries into the store.
+func tarOf(t *testing.T, store *layout.Store, headers ...tar.Header) digest.Digest {
+	t.Helper()
+	var raw bytes.Buffer
+	tw := tar.NewWriter(&raw)
+	for _, h := range headers {
+		h.Mode, h.Size = 0o644, 0
+		must(t, tw.WriteHeader(&h))
+	}
+	must(t, tw.Close())
+	d, _, err := store.Add(&raw, "")
+	must(t, err)
+	return d
+}
+
+// A project's links are there when the workshop and berth are written.
+func TestLinksOfOneTarLeadNoOtherOut(t *testing.T) {
+	store := newStore(t)
+	outside := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "out")
+	must(t, extract(t, store, tarOf(t, store,
+		tar.Header{Name: "workshop", Typeflag: tar.TypeSymlink, Linkname: outside},
+		tar.Header{Name: ".berth", Typeflag: tar.TypeDir},
+		tar.Header{Name: ".berth/bin", Typeflag: tar.TypeSymlink, Linkname: outside},
+		tar.Header{Name: "file", Typeflag: tar.TypeSymlink, Linkname: filepath.Join(outside, "file")},
+	), dir, "."))
+	if err := extract(t, store, tarOf(t, store, tar.Header{Name: "workshop.yaml", Typeflag: tar.TypeReg}), dir, "workshop"); err == nil {
+		t.Error("a workshop is written through a link")
+	}
+	if err := extract(t, store, tarOf(t, store, tar.Header{Name: "file", Typeflag: tar.TypeReg}), dir, "."); err == nil {
+		t.Error("a file is written through a link")
+	}
+	f, err := OpenFolder(dir)
+	must(t, err)
+	defer f.Close()
+	if err := f.Copy(t.Context(), store, tarOf(t, store), filepath.Join(".berth", "bin", "berth"), 0o755); err == nil {
+		t.Error("berth is written through a link")
+	}
+	if err := f.Copy(t.Context(), store, tarOf(t, store), "../berth", 0o755); err == nil {
+		t.Error("berth is written outside")
+	}
+	if found, err := os.ReadDir(outside); err != nil || len(found) > 0 {
+		t.Errorf("outside there are %v, %v", found, err)
+	}
+}
+
+// brokenOff ends in the middle.
+type brokenOff struct{ left io.Reader }
+
+func (b brokenOff) Read(p []byte) (int, error) {
+	n, err := b.left.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the power is gone")
+	}
+	return n, err
+}
+
+func TestAnInterruptedExtractionGoesOn(t *testing.T) {
+	store := newStore(t)
+	p := plan(t, store)
+	dir := t.TempDir()
+	f, err := OpenFolder(dir)
+	must(t, err)
+	defer f.Close()
+	if err := f.write("compose.yaml", 0o644, brokenOff{strings.NewReader("serv")}); err == nil {
+		t.Fatal("it is not interrupted")
+	}
+	if found, err := os.ReadDir(dir); err != nil || len(found) > 0 {
+		t.Errorf("it left %v, %v", found, err)
+	}
+	// A killed one cannot clean up.
+	must(t, os.WriteFile(filepath.Join(dir, Unfinished+"compose.yaml"), []byte("serv"), 0o644))
+	must(t, f.Extract(t.Context(), store, p.Contents.Files[0].Digest, "."))
+	if got, err := os.ReadFile(filepath.Join(dir, "compose.yaml")); err != nil || string(got) != "services: {}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, Unfinished+"compose.yaml")); err == nil {
+		t.Error("what the killed one left is still there")
+	}
+}
+
+func TestBundlesAreNotPackedIntoBundles(t *testing.T) {
+	store := newStore(t)
+	dir := t.TempDir()
+	want, err := AddFolder(t.Context(), store, KindProject, dir)
+	must(t, err)
+	for _, name := range []string{"shop.berth", ".bundle-123", "out.bin", ".berth/bin/berth"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("big"), 0o644))
+	}
+	got, err := AddFolder(t.Context(), store, KindProject, dir, filepath.Join(dir, "out.bin"))
+	must(t, err)
+	if got.Digest != want.Digest {
+		t.Error("they are packed")
+	}
+}
+
+func TestMissingIsWhatAStoreLacks(t *testing.T) {
+	from, to := newStore(t), newStore(t)
+	p := plan(t, from)
+	raw := pack(t, from, p)
+	_, _, err := to.Add(strings.NewReader(strings.Repeat("web", 1000)), "")
+	must(t, err)
+	r, err := NewReader(bytes.NewReader(raw))
+	must(t, err)
+	defer r.Close()
+	images, err := r.Images()
+	must(t, err)
+	if len(images) != 2 {
+		t.Errorf("%d images", len(images))
+	}
+	if got, want := r.Missing(to), 10+p.Contents.Files[0].Size; got != want {
+		t.Errorf("%d bytes are missing, want %d", got, want)
+	}
+	if images, err = r.Blobs(t.Context(), to, nil); err != nil || len(images) != 2 || r.Missing(to) != 0 {
+		t.Errorf("%d images, %v", len(images), err)
+	}
+}
+
+// What a bundle says of its name and size is not believed.
+func TestADescriptionIsNotBelieved(t *testing.T) {
+	store := newStore(t)
+	for name, tc := range map[string]struct {
+		change func(*Contents)
+		want   string
+	}{
+		"a name that leads out": {func(c *Contents) { c.Name = "../evil" }, `its name "../evil" is none`},
+		"an absolute name":      {func(c *Contents) { c.Name = "/etc" }, "is none"},
+		"a hidden name":         {func(c *Contents) { c.Name = ".." }, "is none"},
+		"no name":               {func(c *Contents) { c.Name = "" }, "is none"},
+		"more than it says":     {func(c *Contents) { c.Size = -500 }, "it holds more than the"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := plan(t, store)
+			tc.change(&p.Contents)
+			if _, _, err := unpack(t, pack(t, store, p), newStore(t)); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
 func TestNothingIsWrittenOutsideTheFolder(t *testing.T) {
 	store := newStore(t)
 	for name, headers := range map[string][]tar.Header{
@@ -310,7 +460,7 @@ func TestNothingIsWrittenOutsideTheFolder(t *testing.T) {
 			d, _, err := store.Add(&raw, "")
 			must(t, err)
 			parent := t.TempDir()
-			if err := Extract(t.Context(), store, d, filepath.Join(parent, "out")); err == nil {
+			if err := extract(t, store, d, filepath.Join(parent, "out"), "."); err == nil {
 				t.Error("it is written")
 			}
 			if _, err := os.Lstat(filepath.Join(parent, "evil")); err == nil {

@@ -10,20 +10,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/opencontainers/go-digest"
+	"strings"
 
 	"github.com/berth-dev/berth/infra/image/layout"
-	"github.com/berth-dev/berth/infra/problem"
 )
 
 // leftOut are folders that are no part of a project's files.
-var leftOut = []string{".git", "node_modules", ".venv", "__pycache__"}
+var leftOut = []string{".git", "node_modules", ".venv", "__pycache__", ".berth"}
+
+// Suffix is what the names of bundles end in, and Unfinished what those of
+// files begin with that are being written: neither is packed into a bundle.
+const (
+	Suffix     = ".berth"
+	Unfinished = ".bundle-"
+)
 
 // AddFolder puts a folder into the store as a tar: regular files, folders and
 // links, with their modes, in the order of their names and without times, so
-// that the same files are the same blob.
-func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string) (File, error) {
+// that the same files are the same blob. Bundles are left out, and so are the
+// files without, by their full paths.
+func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string, without ...string) (File, error) {
 	in, err := store.NewIngest()
 	if err != nil {
 		return File{}, err
@@ -38,6 +44,9 @@ func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string) 
 		}
 		if d.IsDir() && slices.Contains(leftOut, d.Name()) {
 			return fs.SkipDir
+		}
+		if !d.IsDir() && (strings.HasSuffix(d.Name(), Suffix) || strings.HasPrefix(d.Name(), Unfinished) || slices.Contains(without, path)) {
+			return nil
 		}
 		name, err := filepath.Rel(dir, path)
 		if err != nil || name == "." {
@@ -94,72 +103,4 @@ func AddBinary(store *layout.Store, path, platform string) (File, error) {
 	defer f.Close()
 	sum, size, err := store.Add(f, "")
 	return File{Kind: KindBerth, Platform: platform, Digest: sum, Size: size}, err
-}
-
-// Extract writes a packed folder of the store to dir, which is made. Files that
-// are there with other content are left alone and are a Problem; nothing is
-// written outside dir, whatever the tar says.
-func Extract(ctx context.Context, store *layout.Store, blob digest.Digest, dir string) error {
-	f, err := store.OpenBlob(blob)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	tr := tar.NewReader(f)
-	for {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := extractOne(root, h, tr); err != nil {
-			return fmt.Errorf("write %q: %w", filepath.Join(dir, h.Name), err)
-		}
-	}
-}
-
-func extractOne(root *os.Root, h *tar.Header, r io.Reader) error {
-	name := filepath.Clean(filepath.FromSlash(h.Name))
-	if !filepath.IsLocal(name) {
-		return errors.New("it leads out of the folder")
-	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		return root.MkdirAll(name, fs.FileMode(h.Mode).Perm()|0o700)
-	case tar.TypeSymlink:
-		if have, err := root.Readlink(name); err == nil && have == h.Linkname {
-			return nil
-		}
-		return root.Symlink(h.Linkname, name)
-	case tar.TypeReg:
-	default:
-		return fmt.Errorf("entries of type %q have no place in a bundle", h.Typeflag)
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	have, err := root.ReadFile(name)
-	switch {
-	case err == nil && string(have) == string(data):
-		return nil
-	case err == nil:
-		return problem.New("keep a changed file", errors.New("it is there already, with other content"), "choose another folder with --output")
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return root.WriteFile(name, data, fs.FileMode(h.Mode).Perm())
 }

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -22,8 +24,8 @@ import (
 	"github.com/berth-dev/berth/infra/problem"
 )
 
-// maxSmall bounds what is read of a bundle into memory at once, in bytes.
-const maxSmall = 16 << 20
+// maxSmall bounds what is read of a bundle into memory, in bytes.
+const maxSmall = 64 << 20
 
 // A Reader reads a bundle from front to back.
 type Reader struct {
@@ -37,6 +39,8 @@ type Reader struct {
 	manifests []ocispec.Descriptor                 // of images
 	want      map[digest.Digest]ocispec.Descriptor // blobs that are still to come
 	blobs     map[digest.Digest][]byte             // manifests and configs
+	small     int64                                // bytes of them
+	next      *tar.Header                          // read, and not yet used
 }
 
 // NewReader reads the head of a bundle: what is in it, and who signed it. A
@@ -65,14 +69,14 @@ func (b *Reader) readHead() error {
 	if first.Name != ocispec.ImageLayoutFile {
 		return damaged("it is no bundle", nil)
 	}
-	if _, err := b.small(first); err != nil {
+	if _, err := b.readSmall(first); err != nil {
 		return err
 	}
 	head, err := b.entry()
 	if err != nil || head.Name != ocispec.ImageIndexFile {
 		return damaged("its index is missing", err)
 	}
-	if b.index, err = b.small(head); err != nil {
+	if b.index, err = b.readSmall(head); err != nil {
 		return err
 	}
 	var index ocispec.Index
@@ -107,7 +111,7 @@ func (b *Reader) readContents(bundle digest.Digest) error {
 	h, err := b.entry()
 	if err == nil && h.Name == signatureFile {
 		b.Signed = true
-		if b.signature, err = b.small(h); err == nil {
+		if b.signature, err = b.readSmall(h); err == nil {
 			h, err = b.entry()
 		}
 	}
@@ -133,8 +137,14 @@ func (b *Reader) readContents(bundle digest.Digest) error {
 	if err := json.Unmarshal(b.blobs[manifest.Config.Digest], &b.Contents); err != nil {
 		return damaged("its description cannot be read", err)
 	}
+	if !validName.MatchString(b.Contents.Name) { // its files go into a folder of that name
+		return damaged(fmt.Sprintf("its name %q is none", b.Contents.Name), nil)
+	}
 	return nil
 }
+
+// validName is what a project or workshop can be called.
+var validName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // Verify checks the signature with a function of the index and its signature.
 func (b *Reader) Verify(check func(index, signature []byte) error) error {
@@ -144,13 +154,10 @@ func (b *Reader) Verify(check func(index, signature []byte) error) error {
 	return check(b.index, b.signature)
 }
 
-// Blobs reads the rest of the bundle to its end: every blob is checked against
-// its digest and, with a store, kept there. Blobs that the store has already are
-// not written again, so an interrupted Blobs goes on where it was. It returns
-// the images.
-func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(done int64)) ([]Packed, error) {
-	var done int64
-	for {
+// Images reads on to the first layer and returns the images, whose layers are
+// still to come.
+func (b *Reader) Images() ([]Packed, error) {
+	for b.next == nil {
 		h, err := b.entry()
 		if errors.Is(err, io.EOF) {
 			break
@@ -158,15 +165,67 @@ func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(d
 		if err != nil {
 			return nil, damaged("it is damaged, or ends early", err)
 		}
-		d, ok := blobDigest(h.Name)
-		if _, known := b.want[d]; !ok || !known {
-			return nil, damaged(fmt.Sprintf("it holds %q, which its index does not name", h.Name), nil)
+		d, err := b.named(h)
+		if err != nil {
+			return nil, err
 		}
-		if b.isSmall(d) {
-			if err := b.takeSmall(h); err != nil {
-				return nil, err
+		if !b.isSmall(d) {
+			b.next = h
+			break
+		}
+		if err := b.takeSmall(h); err != nil {
+			return nil, err
+		}
+	}
+	return b.images()
+}
+
+// named is the digest of a blob that the bundle's index leads to.
+func (b *Reader) named(h *tar.Header) (digest.Digest, error) {
+	d, ok := blobDigest(h.Name)
+	if _, known := b.want[d]; !ok || !known {
+		return "", damaged(fmt.Sprintf("it holds %q, which its index does not name", h.Name), nil)
+	}
+	return d, nil
+}
+
+// Missing is how many bytes of what Images has told of a store lacks.
+func (b *Reader) Missing(store *layout.Store) int64 {
+	var size int64
+	for d, want := range b.want {
+		if !store.Has(d) {
+			size += max(want.Size, 0)
+		}
+	}
+	return size
+}
+
+// Blobs reads the rest of the bundle to its end: every blob is checked against
+// its digest and, with a store, kept there. Blobs that the store has already are
+// not written again, so an interrupted Blobs goes on where it was. It returns
+// the images.
+func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(done int64)) ([]Packed, error) {
+	images, err := b.Images()
+	if err != nil {
+		return nil, err
+	}
+	var done int64
+	for {
+		h := b.next
+		if b.next = nil; h == nil {
+			if h, err = b.entry(); errors.Is(err, io.EOF) {
+				break
 			}
-			continue
+		}
+		if err != nil {
+			return nil, damaged("it is damaged, or ends early", err)
+		}
+		d, err := b.named(h)
+		if err != nil {
+			return nil, err
+		}
+		if done+h.Size > b.Contents.Size {
+			return nil, damaged(fmt.Sprintf("it holds more than the %d bytes that it says", b.Contents.Size), nil)
 		}
 		source := &counter{ctx: ctx, r: b.tar, add: func(n int) {
 			if done += int64(n); progress != nil {
@@ -181,7 +240,7 @@ func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(d
 		missing := slices.Sorted(maps.Keys(b.want))
 		return nil, damaged(fmt.Sprintf("%d of its blobs are missing, the first of them %s", len(missing), missing[0]), nil)
 	}
-	return b.images()
+	return images, nil
 }
 
 // isSmall reports whether a blob is a manifest or a config.
@@ -192,12 +251,12 @@ func (b *Reader) isSmall(d digest.Digest) bool {
 
 // takeSmall keeps a manifest or a config, and expects what a manifest names.
 func (b *Reader) takeSmall(h *tar.Header) error {
-	d, ok := blobDigest(h.Name)
-	want, known := b.want[d]
-	if !ok || !known {
-		return damaged(fmt.Sprintf("it holds %q, which its index does not name", h.Name), nil)
+	d, err := b.named(h)
+	if err != nil {
+		return err
 	}
-	data, err := b.small(h)
+	want := b.want[d]
+	data, err := b.readSmall(h)
 	if err != nil {
 		return err
 	}
@@ -234,6 +293,9 @@ func (b *Reader) takeLarge(d digest.Digest, h *tar.Header, r io.Reader, store *l
 		if _, err = io.Copy(hash, r); err == nil && digest.NewDigest(digest.SHA256, hash) != d {
 			err = fmt.Errorf("blob %s has other content than its name says", d)
 		}
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return problem.New("keep what the bundle holds", err, "free some space, then run the command again: it goes on where it was")
 	}
 	if err != nil {
 		return damaged("its content is damaged", err)
@@ -278,9 +340,9 @@ func (b *Reader) entry() (*tar.Header, error) {
 	return h, err
 }
 
-// small reads a file whole.
-func (b *Reader) small(h *tar.Header) ([]byte, error) {
-	if h.Size > maxSmall {
+// readSmall reads a file whole.
+func (b *Reader) readSmall(h *tar.Header) ([]byte, error) {
+	if b.small += h.Size; b.small > maxSmall {
 		return nil, damaged(fmt.Sprintf("%s has %d bytes", h.Name, h.Size), nil)
 	}
 	var out bytes.Buffer

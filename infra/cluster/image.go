@@ -19,8 +19,9 @@ const loadBalancerImage = "docker.io/envoyproxy/envoy:v1.36.2"
 // versionFile is where a node image says, in one line, what Kubernetes it has.
 const versionFile = "/kind/version"
 
-// chooseImage settles the node image: the one asked for; else kind's own where
-// the engine holds it; else the offline kit's; else kind's own, pulled.
+// chooseImage settles the node image: the one asked for; else a bundle's; else
+// kind's own where the engine holds it; else the offline kit's; else kind's own,
+// pulled.
 func (m *Manager) chooseImage(ctx context.Context, s Spec, n *narrator) (Spec, *version.Version, error) {
 	candidates := []string{s.NodeImage}
 	if s.NodeImage == "" {
@@ -40,9 +41,12 @@ func (m *Manager) chooseImage(ctx context.Context, s Spec, n *narrator) (Spec, *
 				fmt.Errorf("node image %q has v%s", image, v), "leave out --kubernetes-version or --node-image")
 		}
 	}
-	image := candidates[0]
-	if s.NodeImage == "" && s.KubernetesVersion != "" {
-		image = "kindest/node:" + s.KubernetesVersion
+	image := s.NodeImage
+	if image == "" {
+		image = defaults.Image
+		if s.KubernetesVersion != "" {
+			image = kindImage(s.KubernetesVersion)
+		}
 	}
 	if err := m.pull(ctx, image, n); err != nil {
 		return s, nil, problem.New("get node image "+quoted(image), err,
@@ -60,25 +64,39 @@ func (m *Manager) chooseImage(ctx context.Context, s Spec, n *narrator) (Spec, *
 	return s, v, nil
 }
 
-// LocalImage is the node image that a cluster would be created from without a
-// network: the first of the candidates that the engine holds, else the one that
-// would be pulled.
-func (m *Manager) LocalImage(ctx context.Context) (string, error) {
-	candidates := m.imageCandidates("")
-	for _, image := range candidates {
-		if _, found, err := m.engine.ImageInfo(ctx, image); err != nil || found {
-			return withoutDigest(image), err
+// LoadedImage is the name under which a bundle's node image is used, before all
+// others.
+const LoadedImage = "berth/node:bundle"
+
+// NodeImage says which node image a cluster would be created from, without a
+// digest, and whether the engine holds it. kubernetes is "" for any version.
+func (m *Manager) NodeImage(ctx context.Context, kubernetes string) (name string, held bool, err error) {
+	for _, image := range m.imageCandidates(kubernetes) {
+		fits := true
+		if _, held, err = m.engine.ImageInfo(ctx, image); err == nil && held && kubernetes != "" {
+			var v *version.Version
+			v, held, err = m.imageVersion(ctx, image)
+			fits = err == nil && held && "v"+v.String() == kubernetes
+		}
+		if err != nil || held && fits {
+			return withoutDigest(image), held, err
 		}
 	}
-	return withoutDigest(candidates[0]), nil
+	if kubernetes != "" {
+		return kindImage(kubernetes), false, nil
+	}
+	return withoutDigest(defaults.Image), false, nil
 }
 
-// imageCandidates lists node images that may be in the engine already, the
-// one to pull first.
+// kindImage is kind's own node image of a version.
+func kindImage(kubernetes string) string { return "kindest/node:" + kubernetes }
+
+// imageCandidates lists node images that may be in the engine already, best
+// first.
 func (m *Manager) imageCandidates(kubernetes string) []string {
-	images := []string{defaults.Image, withoutDigest(defaults.Image)}
+	images := []string{LoadedImage, defaults.Image, withoutDigest(defaults.Image)}
 	if kubernetes != "" {
-		images = append(images, "kindest/node:"+kubernetes)
+		images = append(images, kindImage(kubernetes))
 	}
 	return append(images, m.localImages...)
 }
@@ -138,17 +156,4 @@ func (m *Manager) needLoadBalancer(ctx context.Context, s Spec, n *narrator) err
 			"use one control plane; the offline kit cannot build that image")
 	}
 	return nil
-}
-
-// NodeImage says which node image a cluster would be created from if nothing
-// was asked for, without a digest, and whether the engine holds it.
-func (m *Manager) NodeImage(ctx context.Context) (name string, held bool, err error) {
-	candidates := m.imageCandidates("")
-	for _, image := range candidates {
-		_, found, err := m.engine.InspectImage(ctx, image)
-		if err != nil || found {
-			return withoutDigest(image), found, err
-		}
-	}
-	return withoutDigest(candidates[0]), false, nil
 }

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -15,4 +16,13 @@ func FreeDisk(path string) (uint64, error) {
 		return 0, fmt.Errorf("look at the disk of %s: %w", path, err)
 	}
 	return s.Bavail * uint64(s.Bsize), nil
+}
+
+// SameDisk reports whether two paths are on one file system.
+func SameDisk(a, b string) (bool, error) {
+	var s, t unix.Stat_t
+	if err := errors.Join(unix.Stat(a, &s), unix.Stat(b, &t)); err != nil {
+		return false, fmt.Errorf("look at %s and %s: %w", a, b, err)
+	}
+	return s.Dev == t.Dev, nil
 }

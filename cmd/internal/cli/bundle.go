@@ -154,12 +154,17 @@ func everySecond(task *progress.Task, total int64) func(done int64) {
 	}
 }
 
-// writeWhole writes a file so that it is whole or not there.
-func writeWhole(ctx context.Context, path string, mode os.FileMode, write func(io.Writer) error) (err error) {
+// writeWhole writes a file so that it is whole or not there. What one that was
+// killed left is removed.
+func writeWhole(ctx context.Context, path string, write func(io.Writer) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".bundle-")
+	unfinished := bundle.Unfinished + filepath.Base(path) + "-"
+	if err := removeStale(filepath.Join(filepath.Dir(path), unfinished+"*"), time.Now().Add(-staleAfter)); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), unfinished)
 	if err != nil {
 		return err
 	}
@@ -168,8 +173,23 @@ func writeWhole(ctx context.Context, path string, mode os.FileMode, write func(i
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if err := errors.Join(write(f), f.Sync(), f.Chmod(mode), f.Close(), ctx.Err()); err != nil {
+	if err := errors.Join(write(f), f.Sync(), f.Chmod(0o644), f.Close(), ctx.Err()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// staleAfter is how long nobody has written to an unfinished file that nobody
+// will finish: one that is being written grows all the time.
+const staleAfter = 10 * time.Minute
+
+// removeStale removes the files of a pattern that were last written before.
+func removeStale(pattern string, before time.Time) error {
+	found, err := filepath.Glob(pattern)
+	for _, name := range found {
+		if info, gone := os.Stat(name); gone == nil && info.ModTime().Before(before) {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return err
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/infra/workshop"
+	"github.com/berth-dev/berth/translate"
 )
 
 type bundleOptions struct {
@@ -77,7 +78,7 @@ func (app *App) createBundle(ctx context.Context, opts bundleOptions) error {
 	if err != nil {
 		return err
 	}
-	b := &bundler{app: app, ctx: ctx, images: images, store: images.Cache(), refs: map[string]bundle.Use{}, platform: "linux/" + arch}
+	b := &bundler{app: app, ctx: ctx, images: images, store: images.Cache(), refs: map[string]bundle.Use{}, platform: "linux/" + arch, output: app.path(opts.output)}
 	b.plan.Contents = bundle.Contents{Created: time.Now().UTC(), Berth: version, Platform: b.platform}
 	if opts.key != "" {
 		if b.plan.Sign, err = bundle.Signer(app.path(opts.key), app.Getenv("BERTH_SIGN_PASSWORD")); err != nil {
@@ -88,14 +89,14 @@ func (app *App) createBundle(ctx context.Context, opts bundleOptions) error {
 		return err
 	}
 	task := progress.Start(app.sink(), "bundle", "packing")
-	path := app.path(opts.output)
+	path := b.output
 	if free, err := doctor.FreeDisk(filepath.Dir(path)); err == nil && free < uint64(b.size/2) {
 		return task.End(problem.New("write "+path, fmt.Errorf("%d MB are free, and about %d MB are needed", free>>20, b.size>>21), "free some, or choose another place"), "")
 	}
 	var contents bundle.Contents
 	show := everySecond(task, b.size)
 	b.plan.Progress = func(done, _ int64) { show(done) }
-	err = writeWhole(ctx, path, 0o644, func(w io.Writer) error {
+	err = writeWhole(ctx, path, func(w io.Writer) error {
 		contents, err = bundle.Write(ctx, w, b.plan, b.store)
 		return err
 	})
@@ -117,6 +118,7 @@ type bundler struct {
 	images   *image.Images
 	store    *layout.Store
 	platform string
+	output   string // the file to make
 	refs     map[string]bundle.Use
 	order    []string
 	plan     bundle.Plan
@@ -124,9 +126,6 @@ type bundler struct {
 }
 
 func (b *bundler) gather(engine *docker.Client, opts bundleOptions) error {
-	if err := b.cluster(engine, opts.nodeImage); err != nil {
-		return err
-	}
 	if opts.workshop == "" || len(b.app.global.files) > 0 {
 		if err := b.project(opts.noBases); err != nil {
 			return err
@@ -136,6 +135,10 @@ func (b *bundler) gather(engine *docker.Client, opts bundleOptions) error {
 		if err := b.workshop(b.app.path(opts.workshop), opts.noBases); err != nil {
 			return err
 		}
+	}
+	// Last: the project's x-berth says what cluster it wants.
+	if err := b.cluster(engine, opts.nodeImage, b.app.hints); err != nil {
+		return err
 	}
 	for _, ref := range b.order {
 		task := progress.Start(b.app.sink(), "image "+ref, "reading it from the engine")
@@ -173,14 +176,18 @@ func (b *bundler) ensure(refs ...string) error {
 	return err
 }
 
-// cluster adds what a cluster is made of.
-func (b *bundler) cluster(engine *docker.Client, nodeImage string) error {
+// cluster adds what the cluster that the project asks for is made of.
+func (b *bundler) cluster(engine *docker.Client, nodeImage string, hints translate.ClusterHints) error {
 	if nodeImage == "" {
 		manager, err := b.app.clusters(b.ctx)
 		if err != nil {
 			return err
 		}
-		if nodeImage, err = manager.LocalImage(b.ctx); err != nil {
+		kubernetes := hints.Version
+		if kubernetes != "" {
+			kubernetes = "v" + strings.TrimPrefix(kubernetes, "v")
+		}
+		if nodeImage, _, err = manager.NodeImage(b.ctx, kubernetes); err != nil {
 			return err
 		}
 	}
@@ -188,8 +195,8 @@ func (b *bundler) cluster(engine *docker.Client, nodeImage string) error {
 		return err
 	}
 	b.add(nodeImage, bundle.UseNode)
-	controller, err := ingress.Choose(b.ctx, engine, ingress.Auto, nodeImage)
-	if err != nil {
+	controller, err := ingress.Choose(b.ctx, engine, ingress.Kind(hints.Ingress), nodeImage)
+	if err != nil || controller.Image == "" {
 		return err
 	}
 	info, _, err := engine.ImageInfo(b.ctx, nodeImage)
@@ -285,7 +292,7 @@ func workshopBuilds(w workshop.Workshop) []model.BuildSpec {
 }
 
 func (b *bundler) folder(kind bundle.Kind, dir string) error {
-	file, err := bundle.AddFolder(b.ctx, b.store, kind, dir)
+	file, err := bundle.AddFolder(b.ctx, b.store, kind, dir, b.output)
 	b.plan.Contents.Files = append(b.plan.Contents.Files, file)
 	return err
 }

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/bundle"
-	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/doctor"
-	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -58,7 +57,11 @@ func (app *App) loadBundle(ctx context.Context, path, key, output string) error 
 	if err != nil {
 		return err
 	}
-	if err := app.fits(ctx, engine, images.Cache(), r.Contents); err != nil {
+	if output == "" {
+		output = r.Contents.Name
+	}
+	output = app.path(output)
+	if err := app.fits(ctx, engine, images.Cache(), r, output); err != nil {
 		return err
 	}
 	task := progress.Start(app.sink(), "read "+path, "")
@@ -66,125 +69,131 @@ func (app *App) loadBundle(ctx context.Context, path, key, output string) error 
 	if err := task.End(err, fmt.Sprintf("%d images, all as they were made", len(packed))); err != nil {
 		return err
 	}
-	for _, img := range packed {
-		if err := app.loadPacked(ctx, engine, images.Cache(), img); err != nil {
-			return err
-		}
-	}
-	if err := app.loadPackedNodes(ctx, engine, images, packed); err != nil {
+	// The files first: loading nodes may take from the cache what it has no more room for.
+	if err := extractFiles(ctx, images.Cache(), r.Contents, output); err != nil {
 		return err
 	}
-	if output == "" {
-		output = r.Contents.Name
-	}
-	if err := app.extractFiles(ctx, images.Cache(), r.Contents, app.path(output)); err != nil {
+	if err := app.loadPacked(ctx, engine, images, packed); err != nil {
 		return err
 	}
 	app.settle()
-	fmt.Fprintln(app.Out, app.path(output))
+	fmt.Fprintln(app.Out, output)
 	return nil
 }
 
 // fits refuses a bundle that the engine could not run, or that would not fit.
-func (app *App) fits(ctx context.Context, engine *docker.Client, store *layout.Store, c bundle.Contents) error {
+func (app *App) fits(ctx context.Context, engine *docker.Client, store *layout.Store, r *bundle.Reader, output string) error {
 	arch, err := engine.Arch(ctx)
 	if err != nil {
 		return err
 	}
-	if platform := "linux/" + arch; platform != c.Platform {
-		return problem.New("load the bundle", fmt.Errorf("its images are for %s, and the engine runs %s", c.Platform, platform),
+	if platform := "linux/" + arch; platform != r.Contents.Platform {
+		return problem.New("load the bundle", fmt.Errorf("its images are for %s, and the engine runs %s", r.Contents.Platform, platform),
 			"make one on a machine of that kind: berth bundle create")
 	}
-	free, err := doctor.FreeDisk(store.Dir())
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
+	packed, err := r.Images()
 	if err != nil {
 		return err
 	}
-	need := uint64(c.Size)
-	if engine.Local() { // the engine unpacks it once more
-		need *= 2
+	needs := []spaceNeed{{path: store.Dir(), bytes: r.Missing(store)}, {path: existing(output)}}
+	for _, f := range r.Contents.Files {
+		needs[1].bytes += max(f.Size, 0)
 	}
-	if free < need {
-		return problem.New("load the bundle", fmt.Errorf("%d MB are free where %s is, and up to %d MB are needed", free>>20, store.Dir(), need>>20),
-			"free some: docker system prune")
+	if engine.Local() { // it unpacks what it lacks once more
+		host, err := engine.HostFacts(ctx)
+		if err != nil {
+			return err
+		}
+		bytes, err := engineLacks(ctx, engine, packed)
+		if err != nil {
+			return err
+		}
+		needs = append(needs, spaceNeed{path: host.StorageRoot, bytes: bytes})
 	}
-	return nil
+	return checkSpace(needs, doctor.FreeDisk, doctor.SameDisk)
 }
 
-// loadPacked gives the engine an image that it does not have yet.
-func (app *App) loadPacked(ctx context.Context, engine *docker.Client, store *layout.Store, img bundle.Packed) (err error) {
-	task := progress.Start(app.sink(), "load "+img.Ref, "into the engine")
-	defer func() { err = task.End(err, "") }()
-	have, found, err := engine.InspectImage(ctx, img.Ref)
-	if err != nil {
-		return err
-	}
-	// The engine's ID is the digest of the manifest, or of the config, as it keeps images.
-	if found && (have.Facts.ID == img.Digest().String() || have.Facts.ID == img.Manifest.Config.Digest.String()) {
-		task.Done("the engine has it")
-		return nil
-	}
-	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(bundle.WriteArchive(ctx, pw, img, store)) }()
-	if err := errors.Join(engine.LoadArchive(ctx, pr), pr.Close()); err != nil {
-		return problem.New(fmt.Sprintf("load image %q into the engine", img.Ref), err, "check the engine's disk, then run the command again: it goes on where it was")
-	}
-	return nil
-}
-
-// loadPackedNodes loads what pods run into the nodes, where the cluster runs.
-func (app *App) loadPackedNodes(ctx context.Context, engine *docker.Client, images *image.Images, packed []bundle.Packed) error {
-	manager, err := app.clusters(ctx)
-	if err != nil {
-		return err
-	}
-	info, err := manager.Status(ctx, app.clusterName())
-	if err != nil || info.State != cluster.Running {
-		return err
-	}
-	found, err := image.NodesOf(ctx, engine, info.Name)
-	if err != nil {
-		return err
-	}
-	request := image.LoadRequest{Sink: app.sink()}
-	for _, n := range found {
-		defer n.Close()
-		request.Nodes = append(request.Nodes, n)
-	}
+// engineLacks is how many bytes of layers the engine will be given, each once.
+func engineLacks(ctx context.Context, engine *docker.Client, packed []bundle.Packed) (int64, error) {
+	layers := map[digest.Digest]int64{}
 	for _, img := range packed {
-		if img.Use == bundle.UseProject || img.Use == bundle.UseIngress {
-			request.Archived = append(request.Archived, layout.NamedImage{Image: img.Image, Names: []string{img.Ref}})
+		have, found, err := engine.InspectImage(ctx, img.Ref)
+		if err != nil {
+			return 0, err
+		}
+		if found && isSame(have, img) {
+			continue
+		}
+		for _, l := range img.Manifest.Layers {
+			layers[l.Digest] = max(l.Size, 0)
 		}
 	}
-	loads, err := images.LoadAll(ctx, request)
-	for _, l := range loads {
-		err = errors.Join(err, l.Err)
+	var size int64
+	for _, s := range layers {
+		size += s
 	}
-	return err
+	return size, nil
+}
+
+// A spaceNeed is how many bytes will be written below a path.
+type spaceNeed struct {
+	path  string
+	bytes int64
+}
+
+// checkSpace is a Problem when a file system has less free than all that is to
+// be written there. One that cannot be looked at is taken to be large enough.
+func checkSpace(needs []spaceNeed, free func(string) (uint64, error), same func(a, b string) (bool, error)) error {
+	for i, first := range needs {
+		total := uint64(0)
+		for j, n := range needs {
+			if together, err := same(first.path, n.path); i == j || err == nil && together {
+				total += uint64(n.bytes)
+			}
+		}
+		have, err := free(first.path)
+		if err == nil && have < total {
+			return problem.New("load the bundle", fmt.Errorf("%d MB are free where %s is, and up to %d MB are needed", have>>20, first.path, total>>20),
+				"free some: docker system prune")
+		}
+	}
+	return nil
+}
+
+// existing is a path, or the nearest folder above it that exists.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || filepath.Dir(path) == path {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
 }
 
 // extractFiles writes the bundle's files: the project into the folder, a
 // workshop below it where there is a project too, berth into .berth/bin.
-func (app *App) extractFiles(ctx context.Context, store *layout.Store, c bundle.Contents, dir string) error {
+func extractFiles(ctx context.Context, store *layout.Store, c bundle.Contents, dir string) (err error) {
+	folder, err := bundle.OpenFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
 	project := false
 	for _, f := range c.Files {
 		project = project || f.Kind == bundle.KindProject
 	}
 	for _, f := range c.Files {
-		var err error
 		switch f.Kind {
 		case bundle.KindProject:
-			err = bundle.Extract(ctx, store, f.Digest, dir)
+			err = folder.Extract(ctx, store, f.Digest, ".")
 		case bundle.KindWorkshop:
-			target := dir
+			target := "."
 			if project {
-				target = filepath.Join(dir, "workshop")
+				target = "workshop"
 			}
-			err = bundle.Extract(ctx, store, f.Digest, target)
+			err = folder.Extract(ctx, store, f.Digest, target)
 		case bundle.KindBerth:
-			err = extractBerth(ctx, store, f, filepath.Join(dir, ".berth", "bin"))
+			err = folder.Copy(ctx, store, f.Digest, filepath.Join(".berth", "bin", berthName(f.Platform)), 0o755)
 		}
 		if err != nil {
 			return err
@@ -193,25 +202,15 @@ func (app *App) extractFiles(ctx context.Context, store *layout.Store, c bundle.
 	return nil
 }
 
-// extractBerth writes a berth for one platform; this machine's is called berth.
-func extractBerth(ctx context.Context, store *layout.Store, f bundle.File, dir string) error {
-	name := "berth-" + strings.ReplaceAll(f.Platform, "/", "-")
-	if f.Platform == runtime.GOOS+"/"+runtime.GOARCH {
+// berthName is the name of a berth for a platform; this machine's is called
+// berth.
+func berthName(platform string) string {
+	name := "berth-" + strings.ReplaceAll(platform, "/", "-")
+	if platform == runtime.GOOS+"/"+runtime.GOARCH {
 		name = "berth"
 	}
-	if strings.HasPrefix(f.Platform, "windows/") {
+	if strings.HasPrefix(platform, "windows/") {
 		name += ".exe"
 	}
-	if !filepath.IsLocal(name) {
-		return problem.New("read the bundle", fmt.Errorf("platform %q is none", f.Platform), "")
-	}
-	in, err := store.OpenBlob(f.Digest)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return writeWhole(ctx, filepath.Join(dir, name), 0o755, func(w io.Writer) error {
-		_, err := io.Copy(w, in)
-		return err
-	})
+	return name
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/ingress"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/names"
@@ -80,6 +84,29 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 		if err != nil {
 			return err
 		}
+		if err := app.loadController(ctx, engine, t, controller.Image); err != nil {
+			return err
+		}
 		return ingress.Install(ctx, client, controller, t.HTTPPort, sink)
 	})
+}
+
+// loadController loads the controller's image into the nodes where the engine
+// holds it, from a bundle or a pull, so that no node has to pull it.
+func (app *App) loadController(ctx context.Context, engine *docker.Client, t cluster.Target, ref string) error {
+	if ref == "" {
+		return nil
+	}
+	node, _, err := engine.ImageInfo(ctx, t.NodeImage)
+	if err != nil || slices.Contains(strings.Fields(node.Labels[ingress.LabelImages]), ref) {
+		return err // the node image brings it along
+	}
+	if _, held, err := engine.ImageInfo(ctx, ref); err != nil || !held {
+		return err
+	}
+	images, err := app.images(ctx)
+	if err != nil {
+		return err
+	}
+	return loadNodes(ctx, engine, images, t.Name, image.LoadRequest{Refs: []string{ref}, Sink: app.sink()})
 }

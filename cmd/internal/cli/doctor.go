@@ -116,7 +116,7 @@ func withEngine(engine *docker.Client, manager *cluster.Manager) doctor.Machine 
 	m.PortHolder = func(ctx context.Context, port int) (string, error) {
 		return engine.PortHolder(ctx, netip.MustParseAddr("127.0.0.1"), port)
 	}
-	m.NodeImage = manager.NodeImage
+	m.NodeImage = func(ctx context.Context) (string, bool, error) { return manager.NodeImage(ctx, "") }
 	m.StandIns = func(ctx context.Context) ([]string, error) {
 		images, err := engine.Images(ctx, model.LabelStandIn+"=true")
 		if err != nil {

@@ -192,20 +192,7 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 	if err != nil {
 		return err
 	}
-	found, err := image.NodesOf(ctx, engine, clusterName)
-	if err != nil {
-		return err
-	}
-	var nodes []image.Node
-	for _, n := range found {
-		defer n.Close()
-		nodes = append(nodes, n)
-	}
-	loads, err := images.Load(ctx, refs, nodes, app.sink())
-	for _, l := range loads {
-		err = errors.Join(err, l.Err)
-	}
-	return err
+	return loadNodes(ctx, engine, images, clusterName, image.LoadRequest{Refs: refs, Sink: app.sink()})
 }
 
 // workshopRun is the run of a workshop: the one that goes on, or a new one.

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/bundle"
+	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/image/layout"
+	"github.com/berth-dev/berth/infra/model"
+)
+
+func TestARealImageIsNeverReplacedByAStandIn(t *testing.T) {
+	packed := func(standIn bool) bundle.Packed {
+		var config ocispec.Image
+		if standIn {
+			config.Config.Labels = map[string]string{model.LabelStandIn: "true"}
+		}
+		raw, err := json.Marshal(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := layout.NewImage(raw, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bundle.Packed{Image: img, Ref: "docker.io/library/redis:7"}
+	}
+	engine := func(id string, standIn bool) docker.Image {
+		have := docker.Image{Facts: model.ImageFacts{ID: id}}
+		if standIn {
+			have.Facts.Labels = map[string]string{model.LabelStandIn: "true"}
+		}
+		return have
+	}
+	other := digest.FromString("another").String()
+	for name, tc := range map[string]struct {
+		have  docker.Image
+		found bool
+		img   bundle.Packed
+		want  packedAction
+	}{
+		"nothing there":                    {img: packed(true), want: packedLoad},
+		"the same, by its manifest":        {engine(packed(true).Digest().String(), true), true, packed(true), packedHeld},
+		"the same, by its config":          {engine(packed(false).Manifest.Config.Digest.String(), false), true, packed(false), packedHeld},
+		"a real one, and a stand-in comes": {engine(other, false), true, packed(true), packedKeep},
+		"a stand-in, and a real one comes": {engine(other, true), true, packed(false), packedReplace},
+		"another stand-in":                 {engine(other, true), true, packed(true), packedReplace},
+		"another real one":                 {engine(other, false), true, packed(false), packedReplace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := packedPlan(tc.have, tc.found, tc.img); err != nil || got != tc.want {
+				t.Errorf("%q, %v, want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestABundleThatDoesNotFitIsRefused(t *testing.T) {
+	const mb = 1 << 20
+	sizes := map[string]uint64{"/cache": 100 * mb, "/engine": 50 * mb}
+	free := func(path string) (uint64, error) {
+		if have, ok := sizes[path]; ok {
+			return have, nil
+		}
+		return 0, errors.ErrUnsupported
+	}
+	apart := func(string, string) (bool, error) { return false, nil }
+	together := func(string, string) (bool, error) { return true, nil }
+	for name, tc := range map[string]struct {
+		needs []spaceNeed
+		same  func(a, b string) (bool, error)
+		want  string
+	}{
+		"it fits":              {[]spaceNeed{{"/cache", 90 * mb}, {"/engine", 40 * mb}}, apart, ""},
+		"not the cache":        {[]spaceNeed{{"/cache", 101 * mb}, {"/engine", 40 * mb}}, apart, "100 MB are free where /cache is, and up to 101 MB"},
+		"not the engine":       {[]spaceNeed{{"/cache", 1 * mb}, {"/engine", 51 * mb}}, apart, "50 MB are free where /engine is"},
+		"not all on one disk":  {[]spaceNeed{{"/cache", 60 * mb}, {"/engine", 45 * mb}}, together, "up to 105 MB are needed"},
+		"nothing left to load": {[]spaceNeed{{"/cache", 0}, {"/engine", 0}}, together, ""},
+		"an unknown disk":      {[]spaceNeed{{"/elsewhere", 900 * mb}}, apart, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := checkSpace(tc.needs, free, tc.same)
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestABundleIsWrittenWholeOrNotAtAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shop.berth")
+	old, young := filepath.Join(dir, ".bundle-shop.berth-1"), filepath.Join(dir, ".bundle-shop.berth-2")
+	for _, name := range []string{old, young} {
+		if err := os.WriteFile(name, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the disk is full")
+	err := writeWhole(t.Context(), path, func(w io.Writer) error {
+		_, err := w.Write([]byte("hal"))
+		return errors.Join(err, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if err := writeWhole(t.Context(), path, func(w io.Writer) error { _, err := w.Write([]byte("whole")); return err }); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := writeWhole(ended, path, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "whole" {
+		t.Errorf("%q, %v", got, err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(found) != 2 || found[0] != young { // which somebody may be writing
+		t.Errorf("there are %v, %v", found, err)
+	}
+}
