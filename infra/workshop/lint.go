@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -188,16 +189,36 @@ func lintText(dir string, source []byte) []Finding {
 	return found
 }
 
-// missing is the finding for a link to a file that is not there.
-func missing(dir, target string, line int) []Finding {
-	target, _, _ = strings.Cut(target, "#")
-	if target == "" || strings.Contains(target, ":") || strings.HasPrefix(target, "/") {
-		return nil // another place of the text, or another site
+// LinkedFile is the file of a step's folder that a link of its text names, "" for
+// one that leads elsewhere: to another site, or to a place of the text.
+func LinkedFile(destination string) string {
+	target, _, _ := strings.Cut(destination, "#")
+	if strings.Contains(target, ":") || strings.HasPrefix(target, "/") {
+		return ""
 	}
-	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(target))); err == nil {
+	if plain, err := url.PathUnescape(target); err == nil {
+		target = plain
+	}
+	return target
+}
+
+// missing is the finding for a link to a file that the page cannot show.
+func missing(dir, destination string, line int) []Finding {
+	target := LinkedFile(destination)
+	if target == "" {
 		return nil
 	}
-	return []Finding{{Line: line, Text: fmt.Sprintf("links to %q, which is not there", target)}}
+	if !filepath.IsLocal(filepath.FromSlash(target)) {
+		return []Finding{{Line: line, Text: fmt.Sprintf("links to %q, which is outside the step's folder", target)}}
+	}
+	info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(target)))
+	switch {
+	case err != nil:
+		return []Finding{{Line: line, Text: fmt.Sprintf("links to %q, which is not there", target)}}
+	case !info.Mode().IsRegular():
+		return []Finding{{Line: line, Text: fmt.Sprintf("links to %q, which is no file", target)}}
+	}
+	return nil
 }
 
 // lineAt is the line that a node stands on, 0 when it cannot be told.

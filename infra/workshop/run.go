@@ -22,6 +22,8 @@ type Outcome struct {
 	Output string        `json:"output"` // stdout and stderr together, bounded
 	Why    string        `json:"why,omitempty"`
 	Took   time.Duration `json:"took"`
+
+	TimedOut bool `json:"timedOut,omitempty"` // its time limit ended it
 }
 
 // A script is a program to run.
@@ -56,7 +58,7 @@ func (s script) run(ctx context.Context) (Outcome, error) {
 	case ctx.Err() != nil:
 		return o, context.Cause(ctx)
 	case limited.Err() != nil:
-		o.Why = fmt.Sprintf("it was ended after %s, its time limit", s.timeout)
+		o.TimedOut, o.Why = true, fmt.Sprintf("it was ended after %s, its time limit", s.timeout)
 		return o, nil
 	case errors.Is(err, exec.ErrWaitDelay): // it ended well and left something running
 		o.OK = true

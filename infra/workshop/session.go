@@ -293,6 +293,16 @@ func (s *Session) ownEnv() []string {
 	}
 }
 
+// ShellLine is the command that gives a shell of this machine the learner's
+// environment.
+func (s *Session) ShellLine() string {
+	line := "berth workshop env --workshop " + s.Run.Name
+	if len(s.Run.Learners) > 1 {
+		line += " --learner " + s.Learner.Name
+	}
+	return `eval "$(` + line + `)"`
+}
+
 // Exports are the lines that give a shell the learner's environment.
 func (s *Session) Exports() string {
 	var b strings.Builder

@@ -61,7 +61,7 @@ func (app *App) serveWorkshop(ctx context.Context, flags *workshopFlags, port in
 		fmt.Fprintf(app.Out, "instructor\thttp://%s/%s/\n", address, run.Token)
 	}
 	web := &http.Server{
-		Handler: server.Handler(address, local), ReadHeaderTimeout: 10 * time.Second,
+		Handler: server.Handler(ctx, address, local), ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	stopped := make(chan error, 1)

@@ -101,9 +101,21 @@ func (app *App) startWorkshop(ctx context.Context, opts startOptions) error {
 		}
 	}
 	app.settle()
-	fmt.Fprintf(app.Out, "%s: %d steps, on cluster %s\n", w.Title, len(w.Steps), info.Name)
-	fmt.Fprintf(app.Out, "  berth workshop serve            the steps in the browser\n")
-	fmt.Fprintf(app.Out, "  eval \"$(berth workshop env)\"     a shell of the workshop\n")
+	return app.printStarted(w, run, options)
+}
+
+// printStarted says what to do next.
+func (app *App) printStarted(w workshop.Workshop, run workshop.Run, options workshop.Options) error {
+	fmt.Fprintf(app.Out, "%s: %d steps, on cluster %s\n", w.Title, len(w.Steps), run.Cluster)
+	fmt.Fprintf(app.Out, "  the steps in the browser:\n    berth workshop serve\n")
+	fmt.Fprintf(app.Out, "  in every terminal of the workshop, first:\n")
+	for _, l := range run.Learners {
+		s, err := workshop.NewSession(run, l.Name, options)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(app.Out, "    %s\n", s.ShellLine())
+	}
 	return nil
 }
 

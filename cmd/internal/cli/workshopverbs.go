@@ -104,7 +104,7 @@ func (app *App) printAnswer(o workshop.Outcome) {
 	if o.Output != "" {
 		fmt.Fprintln(app.Out, "  "+strings.ReplaceAll(o.Output, "\n", "\n  "))
 	}
-	if o.Output == "" && o.Why != "" || strings.Contains(o.Why, "time limit") {
+	if o.Output == "" && o.Why != "" || o.TimedOut {
 		fmt.Fprintln(app.Out, "  "+o.Why)
 	}
 }

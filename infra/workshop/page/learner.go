@@ -7,10 +7,8 @@ import (
 	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
 
 	"github.com/berth-dev/berth/infra/workshop"
 )
@@ -22,6 +20,7 @@ type learnerPage struct {
 	Steps                                  []stepLink
 	Current, Shown, Done                   int // steps, from 1
 	IsCurrent                              bool
+	Shell                                  string // what gives a shell the learner's environment
 	Text                                   template.HTML
 	Answer                                 answer
 	Messages                               []message
@@ -80,6 +79,7 @@ func (s *Server) learnerPage(session *workshop.Session, p workshop.Progress, sho
 		Title: workshopText.Title, Token: v.token, Learner: session.Learner.Name, Namespace: session.Learner.Namespace,
 		Time: span(workshopText.Time), Started: v.run.Started.Unix(),
 		Current: p.Step + 1, Shown: shown + 1, Done: len(p.Done), IsCurrent: shown == p.Step, Messages: messages(v.run),
+		Shell: session.ShellLine(),
 	}
 	for i, st := range workshopText.Steps {
 		_, done := p.Done[i]
@@ -89,7 +89,7 @@ func (s *Server) learnerPage(session *workshop.Session, p workshop.Progress, sho
 	if err != nil {
 		return page, err
 	}
-	if page.Text, err = markdown(source); err != nil {
+	if page.Text, err = markdown(source, fmt.Sprintf("/%s/step/%d/files/", v.token, shown+1)); err != nil {
 		return page, err
 	}
 	if page.IsCurrent && p.Last != nil && p.Last.Step == p.Step {
@@ -118,13 +118,6 @@ func messages(run workshop.Run) []message {
 	return all
 }
 
-// markdown renders a step's text. Raw HTML in it is left out.
-func markdown(source []byte) (template.HTML, error) {
-	var out bytes.Buffer
-	err := goldmark.New(goldmark.WithExtensions(extension.GFM)).Convert(source, &out)
-	return template.HTML(out.String()), err //nolint:gosec // goldmark escapes what is not Markdown
-}
-
 // answerOf says in a heading what a check or a reset came to.
 func answerOf(verb string, o workshop.Outcome) answer {
 	a := answer{Class: "good", Title: "Done", Output: o.Output}
@@ -133,8 +126,11 @@ func answerOf(verb string, o workshop.Outcome) answer {
 		a.Title = "You are at the beginning of this step"
 	case !o.OK:
 		a.Class, a.Title = "bad", "Not yet"
-		if o.Output == "" || o.Took >= time.Minute {
-			a.Output = o.Output + "\n" + o.Why
+		if o.TimedOut {
+			a.Title = "The check did not come to an end"
+		}
+		if o.Output == "" || o.TimedOut {
+			a.Output = strings.TrimPrefix(o.Output+"\n"+o.Why, "\n")
 		}
 	}
 	return a

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"crypto/subtle"
 	"html/template"
 	"io/fs"
@@ -35,8 +36,9 @@ func New(name string, o workshop.Options) (*Server, error) {
 	return &Server{name: name, options: o, templates: t, assets: assets}, nil
 }
 
-// Handler answers requests to one of hosts (127.0.0.1:8090) only.
-func (s *Server) Handler(hosts ...string) http.Handler {
+// Handler answers requests to one of hosts (127.0.0.1:8090) only. What a visitor
+// began goes on when the visitor is gone, and ends with serving.
+func (s *Server) Handler(serving context.Context, hosts ...string) http.Handler {
 	mux := http.NewServeMux()
 	for _, asset := range []string{"style.css", "script.js"} {
 		mux.HandleFunc("GET /assets/"+asset, func(w http.ResponseWriter, r *http.Request) {
@@ -45,11 +47,12 @@ func (s *Server) Handler(hosts ...string) http.Handler {
 	}
 	mux.HandleFunc("GET /{token}/{$}", s.with(s.show))
 	mux.HandleFunc("GET /{token}/step/{step}", s.with(s.show))
+	mux.HandleFunc("GET /{token}/step/{step}/files/{path...}", s.with(s.file))
 	mux.HandleFunc("GET /{token}/live", s.with(s.showLive))
 	mux.HandleFunc("GET /{token}/overview", s.with(s.showOverview))
 	mux.HandleFunc("POST /{token}/broadcast", s.with(s.broadcast))
-	mux.HandleFunc("POST /{token}/reset/{learner}", s.with(s.resetLearner))
-	mux.HandleFunc("POST /{token}/{act}", s.with(s.act))
+	mux.HandleFunc("POST /{token}/reset/{learner}", s.with(lasting(serving, s.resetLearner)))
+	mux.HandleFunc("POST /{token}/{act}", s.with(lasting(serving, s.act)))
 	return guarded(mux, hosts)
 }
 
@@ -99,6 +102,17 @@ func (s *Server) with(handle func(http.ResponseWriter, *http.Request, visit) err
 		if err := handle(w, r, v); err != nil {
 			s.fail(w, r, err)
 		}
+	}
+}
+
+// lasting gives a handler a context that does not end with the request: a step
+// that is set up or reset half way helps nobody who reloads the page.
+func lasting(serving context.Context, handle func(http.ResponseWriter, *http.Request, visit) error) func(http.ResponseWriter, *http.Request, visit) error {
+	return func(w http.ResponseWriter, r *http.Request, v visit) error {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		defer cancel()
+		defer context.AfterFunc(serving, cancel)()
+		return handle(w, r.WithContext(ctx), v)
 	}
 }
 

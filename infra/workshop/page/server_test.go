@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -22,12 +23,22 @@ const host = "127.0.0.1:8090"
 // not answer.
 func served(t *testing.T) (http.Handler, workshop.Run, workshop.Store) {
 	t.Helper()
+	s, run, store := server(t)
+	return s.Handler(t.Context(), host), run, store
+}
+
+func server(t *testing.T) (*Server, workshop.Run, workshop.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"workshop.yaml": "name: w\ntitle: The <Workshop>\ntime: 90m\nsteps:\n  - {dir: one, title: One}\n  - {dir: two, title: Two}\n",
-		"one/step.md":   "# One\n\n<script>alert(1)</script>\n\n```sh\nkubectl get pods\n```\n",
-		"one/check":     "#!/bin/sh\necho \"<b>not</b> done, $LEARNER\"\nexit 1\n",
-		"two/step.md":   "# Two\n",
+		"one/step.md": "# One\n\n<script>alert(1)</script>\n\n```sh\nkubectl get pods\n```\n" +
+			"![a map](img/map.svg) [this file](notes.txt#end) [outside](https://example.com/x) [the title](#one)\n",
+		"one/img/map.svg": "<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
+		"one/notes.txt":   "notes",
+		"secret.txt":      "of another folder",
+		"one/check":       "#!/bin/sh\necho \"<b>not</b> done, $LEARNER\"\nexit 1\n",
+		"two/step.md":     "# Two\n",
 	} {
 		path := filepath.Join(dir, "workshop", name)
 		mode := os.FileMode(0o644)
@@ -40,6 +51,9 @@ func served(t *testing.T) (http.Handler, workshop.Run, workshop.Store) {
 		if err := os.WriteFile(path, []byte(text), mode); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink("../../secret.txt", filepath.Join(dir, "workshop", "one", "link")); err != nil {
+		t.Fatal(err)
 	}
 	w, err := workshop.Read(filepath.Join(dir, "workshop"))
 	if err != nil {
@@ -65,7 +79,7 @@ clusters: [{name: x, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Handler(host), run, store
+	return s, run, store
 }
 
 type request struct {
@@ -100,6 +114,14 @@ func TestOnlyItsOwnPagesGetIn(t *testing.T) {
 	}{
 		"the page":                      {request{method: "GET", path: "/FIRST/"}, 200},
 		"another step":                  {request{method: "GET", path: "/FIRST/step/2"}, 200},
+		"a file of a step":              {request{method: "GET", path: "/FIRST/step/1/files/notes.txt"}, 200},
+		"no such file":                  {request{method: "GET", path: "/FIRST/step/1/files/none"}, 404},
+		"a folder of a step":            {request{method: "GET", path: "/FIRST/step/1/files/img"}, 404},
+		"a file of no step":             {request{method: "GET", path: "/FIRST/step/3/files/notes.txt"}, 404},
+		"a file outside":                {request{method: "GET", path: "/FIRST/step/1/files/..%2fsecret.txt"}, 404},
+		"a link that leads out":         {request{method: "GET", path: "/FIRST/step/1/files/link"}, 404},
+		"a file, with no token":         {request{method: "GET", path: "/THIRD/step/1/files/notes.txt"}, 404},
+		"a file, under another name":    {request{method: "GET", path: "/FIRST/step/1/files/notes.txt", host: "evil.example"}, 421},
 		"no such step":                  {request{method: "GET", path: "/FIRST/step/3"}, 404},
 		"no token":                      {request{method: "GET", path: "/"}, 404},
 		"a wrong token":                 {request{method: "GET", path: "/THIRD/"}, 404},
@@ -135,13 +157,15 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 	page := request{method: "GET", path: "/FIRST/"}.do(h)
 	body := page.Body.String()
 	for _, want := range []string{
+		`src="/FIRST/step/1/files/img/map.svg"`, `href="/FIRST/step/1/files/notes.txt#end"`, `href="https://example.com/x"`, `href="#one"`,
+		"eval &#34;$(berth workshop env --workshop w --learner learner-1)&#34;",
 		"The &lt;Workshop&gt;", "kubectl get pods", "of 90m", "The cluster does not answer", `aria-current="page"`, "learner-1",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q:\n%s", want, body)
 		}
 	}
-	for _, no := range []string{"<script>alert", "SECOND", "INSTRUCTOR", `src="http`, `href="http`} {
+	for _, no := range []string{"<script>alert", "SECOND", "INSTRUCTOR", `src="http`, `href="http:`} {
 		if strings.Contains(body, no) {
 			t.Errorf("the page has %q", no)
 		}
@@ -170,5 +194,79 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 	moved := request{method: "POST", path: "/FIRST/broadcast?" + url.Values{"text": {"x"}}.Encode(), origin: "http://" + host}.do(h)
 	if moved.Code != http.StatusNotFound {
 		t.Errorf("status %d", moved.Code)
+	}
+}
+
+// A visitor who reloads the page, or closes it, has begun something all the
+// same; it ends with serving.
+func TestWhatWasBegunGoesOnWithoutItsVisitor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stopServing bool
+		want        bool // that its answer is remembered
+	}{
+		"the visitor goes": {false, true},
+		"serving ends":     {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, run, store := server(t)
+			step := filepath.Join(run.Dir, "one")
+			check := "#!/bin/sh\ntouch \"$0.begun\"\nuntil [ -e \"$0.go\" ]; do sleep 0.05; done\n"
+			if err := os.WriteFile(filepath.Join(step, "check"), []byte(check), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			serving, stop := context.WithCancel(t.Context())
+			visitor, leave := context.WithCancel(t.Context())
+			req := httptest.NewRequestWithContext(visitor, http.MethodPost, "http://"+host+"/FIRST/check", nil)
+			req.Header.Set("Origin", "http://"+host)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				s.Handler(serving, host).ServeHTTP(httptest.NewRecorder(), req)
+			}()
+			await(t, func() bool { _, err := os.Stat(filepath.Join(step, "check.begun")); return err == nil })
+			leave()
+			if tc.stopServing {
+				stop()
+			} else if err := os.WriteFile(filepath.Join(step, "check.go"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			<-ended
+			stop()
+			p, err := store.Progress(run.Name, "learner-1")
+			if err != nil || (p.Last != nil && p.Last.OK) != tc.want {
+				t.Errorf("%+v, %v", p, err)
+			}
+		})
+	}
+}
+
+// await polls until something holds.
+func await(t *testing.T, holds func() bool) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for tick := time.NewTicker(10 * time.Millisecond); !holds(); {
+		select {
+		case <-limit:
+			t.Fatal("it does not come")
+		case <-tick.C:
+		}
+	}
+}
+
+func TestAnswersSayWhatEndedACheck(t *testing.T) {
+	for name, tc := range map[string]struct {
+		verb string
+		o    workshop.Outcome
+		want answer
+	}{
+		"passed":    {"check", workshop.Outcome{OK: true, Output: "well"}, answer{Class: "good", Title: "Done", Output: "well"}},
+		"not yet":   {"check", workshop.Outcome{Output: "a pod lacks", Why: "exit status 1"}, answer{Class: "bad", Title: "Not yet", Output: "a pod lacks"}},
+		"silent":    {"check", workshop.Outcome{Why: "exit status 1"}, answer{Class: "bad", Title: "Not yet", Output: "exit status 1"}},
+		"timed out": {"check", workshop.Outcome{Output: "waiting", Why: "ended after 5s", TimedOut: true}, answer{Class: "bad", Title: "The check did not come to an end", Output: "waiting\nended after 5s"}},
+		"reset":     {"reset", workshop.Outcome{OK: true}, answer{Class: "good", Title: "You are at the beginning of this step"}},
+	} {
+		if got := answerOf(tc.verb, tc.o); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
+		}
 	}
 }

@@ -5,7 +5,7 @@
   const body = document.body, base = body.dataset.base;
   const answer = document.getElementById("answer");
 
-  for (const pre of document.querySelectorAll("article pre")) {
+  for (const pre of document.querySelectorAll("article pre, .shell pre")) {
     const box = document.createElement("div"), button = document.createElement("button");
     box.className = "code";
     button.type = "button";
@@ -41,7 +41,6 @@
       answer.innerHTML = result.html; // made by the server's templates
       answer.scrollIntoView({ block: "nearest" });
       if (form.dataset.act === "broadcast") form.reset();
-      refresh();
     } catch (err) {
       answer.className = "bad";
       answer.textContent = "berth does not answer. Does `berth workshop serve` still run? (" + err.message + ")";
@@ -49,23 +48,42 @@
       busy = false;
       buttons.forEach((b, i) => { b.disabled = was[i]; });
     }
+    refresh();
   }
   document.addEventListener("submit", (event) => {
     event.preventDefault();
     act(event.target);
   });
 
+  // What is told of an element so that it is found again after a refresh.
+  function keyOf(element) {
+    const quoted = (attribute) => `[${attribute}="${CSS.escape(element.closest(`[${attribute}]`)?.getAttribute(attribute) ?? "")}"]`;
+    return { A: "a" + quoted("href"), BUTTON: "form" + quoted("data-act") + " button", SUMMARY: "details" + quoted("data-key") + " summary" }[element.tagName];
+  }
+
   const live = document.getElementById("live");
+  let shown = "";
+  // show puts the live part in place. What is open stays open, and the focus where it is.
+  function show(html) {
+    if (html === shown) return;
+    shown = html;
+    const open = [...live.querySelectorAll("details[open] summary")].map(keyOf);
+    const focus = live.contains(document.activeElement) && keyOf(document.activeElement);
+    live.innerHTML = html; // made by the server's templates
+    for (const key of open) live.querySelector(key)?.parentElement.setAttribute("open", "");
+    if (focus) live.querySelector(focus)?.focus({ preventScroll: true });
+  }
   async function refresh() {
-    if (document.hidden || live.querySelector("details[open]") || live.contains(document.activeElement)) return;
+    if (document.hidden) return;
     try {
       const response = await fetch(body.dataset.live);
       if (!response.ok) return;
-      live.innerHTML = await response.text();
+      show(await response.text());
       const step = response.headers.get("Berth-Step");
-      if (step && step !== body.dataset.step && !busy) location.href = base; // moved on the command line
       const messages = document.getElementById("messages"), told = response.headers.get("Berth-Messages");
-      if (messages && told !== String(messages.childElementCount)) location.reload();
+      if (busy) return; // what was begun meanwhile will say where to go
+      if (step && step !== body.dataset.step) location.href = base; // moved on the command line
+      else if (messages && told !== String(messages.childElementCount)) location.reload();
     } catch (err) {
       // the next one may work
     }
@@ -82,7 +100,7 @@
   setInterval(tick, 1000);
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
+    if (busy || event.ctrlKey || event.metaKey || event.altKey || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
     const acts = { c: "check", n: "next", b: "back" };
     if (acts[event.key]) {
       const form = document.querySelector(`form[data-act="${acts[event.key]}"]`);
