@@ -49,6 +49,8 @@ func TestLintNamesFileAndLine(t *testing.T) {
 		"open fence":            {head + "-- one/step.md --\n# One\n\n```sh\nls\n", "one/step.md:3: the code block is never closed"},
 		"fence in fence":        {head + "-- one/step.md --\n# One\n\n````\n```sh\n````\n", ""},
 		"two titles":            {head + "-- one/step.md --\n# One\n\n# Two\n", "one/step.md:3: a second title"},
+		"a link out":            {head + "-- one/step.md --\n# One\n\nSee [this](../workshop.yaml).\n", `one/step.md:3: links to "../workshop.yaml", which is outside the step's folder`},
+		"a link to a folder":    {head + "-- one/step.md --\n# One\n\nSee [this](.).\n", `one/step.md:3: links to ".", which is no file`},
 		"lost link":             {head + "-- one/step.md --\n# One\n\nSee [this](that.md).\n", `one/step.md:3: links to "that.md", which is not there`},
 		"other links":           {head + "-- one/step.md --\n# One\n\n[a](https://x.example) [b](#c) [d](step.md)\n", ""},
 		"no interpreter":        {head + "-- one/step.md --\n# One\n-- one/check --\nexit 0\n", "one/check:1: it has no first line such as #!/bin/sh"},
