@@ -161,12 +161,13 @@ func (t *turn) upResult() UpResult {
 	defer t.mu.Unlock()
 	r := UpResult{
 		Project: t.result.Project, Namespace: t.result.Namespace, Ports: t.ports, Report: t.result.Report,
-		Changes: t.changes, Loads: t.loads,
+		Changes: t.changes, Loads: t.loads, HTTP: map[string]bool{},
 	}
 	for _, s := range t.result.Services {
 		if t.want.Select[s.Name] {
 			r.URLs = append(r.URLs, s.URLs...)
 		}
+		r.HTTP[s.Name] = len(s.URLs) > 0
 	}
 	r.URLs = slices.Compact(r.URLs)
 	if !t.want.Options.RemoveOrphans {

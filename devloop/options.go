@@ -19,7 +19,7 @@ type UpOptions struct {
 	RemoveOrphans bool           // remove services that the project no longer has
 	Scale         map[string]int // replicas by service, instead of the project's
 	NoWait        bool           // return when everything is applied
-	WaitTimeout   time.Duration  // for all of it together; 0: none
+	WaitTimeout   time.Duration  // for all waits together, from the first on; 0: none
 	Parallel      int            // builds and pulls at once; 0: 8
 }
 
@@ -28,6 +28,7 @@ type UpResult struct {
 	Project   string
 	Namespace string
 	URLs      []string              // through the ingress, in order of services
+	HTTP      map[string]bool       // services that the ingress leads to
 	Ports     []model.PublishedPort // with the host ports that were chosen
 	Report    []translate.Entry
 	Changes   model.ChangeSet // of all objects, in the order they were applied

@@ -235,8 +235,9 @@ func (w Want) keepServices(have Have) []string {
 func (w Want) ports(have Have) []model.PublishedPort {
 	var ports []model.PublishedPort
 	for _, s := range w.Result.Services {
-		if _, runs := have.Services[w.carrier(s.Name)]; !runs && !w.Select[s.Name] {
-			continue
+		_, runs := have.Services[w.carrier(s.Name)]
+		if n, scaled := w.Options.Scale[s.Name]; !runs && (!w.Select[s.Name] || scaled && n == 0) {
+			continue // nobody would answer
 		}
 		for _, p := range s.Ports {
 			ports = append(ports, model.PublishedPort(p))

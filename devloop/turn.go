@@ -37,6 +37,7 @@ type turn struct {
 	loaded   []string            // ImageFacts.Ref of images that every node has now
 	how      map[string]string   // by service, how its new image came to its pods
 	synced   map[string][]string // by service, the containers that have the whole ledger now
+	late     time.Time           // when its waits are given up; zero before the first
 
 	work   map[string]SyncWork
 	output func(service, line string) // of commands the rules run
@@ -337,7 +338,7 @@ func (t *turn) wait(ctx context.Context, a Action) error {
 	if d := t.want.Options.WaitTimeout; d > 0 {
 		late := problem.New(fmt.Sprintf("wait for service %q", a.Service), fmt.Errorf("not %s within %s", a.Condition, d), "berth logs "+a.Service)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, late)
+		ctx, cancel = context.WithDeadlineCause(ctx, t.waitUntil(d), late)
 		defer cancel()
 		err := t.deps.Applier.Wait(ctx, a.Service, a.Condition, t.deps.Sink)
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -346,6 +347,16 @@ func (t *turn) wait(ctx context.Context, a Action) error {
 		return err
 	}
 	return t.deps.Applier.Wait(ctx, a.Service, a.Condition, t.deps.Sink)
+}
+
+// waitUntil is when the waits of the turn are given up: d after the first began.
+func (t *turn) waitUntil(d time.Duration) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.late.IsZero() {
+		t.late = time.Now().Add(d)
+	}
+	return t.late
 }
 
 func (t *turn) publish(ctx context.Context) error {

@@ -124,6 +124,18 @@ func (n *Node) supervisor(ctx context.Context, args wire.SupervisorArgs) (Progra
 	return Program(v), err
 }
 
+// LogUntil copies a container's log, as Log does, up to what is written when the
+// command is known to have ended: until returns then. Its error is returned.
+func (n *Node) LogUntil(ctx context.Context, container string, out io.Writer, until func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body, ended := io.Pipe()
+	go func() { // a failure cuts the call; until ends soon after ctx
+		_ = ended.CloseWithError(until(ctx))
+	}()
+	return n.once(ctx, wire.OpLogs, wire.LogsArgs{Container: container, Tail: -1, Follow: true, UntilEOF: true}, body, out, nil)
+}
+
 // Log copies the last lines of a container's log (all if lines is negative) to out,
 // as the container runtime writes them (time, stream, P or F, text), and with
 // follow those to come until the log is removed or ctx ends.

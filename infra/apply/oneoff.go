@@ -209,6 +209,15 @@ func (p *Project) mount(ctx context.Context, pod *corev1.Pod, o OneOff) error {
 	return nil
 }
 
+// State is how a pod of OneOff is now.
+func (p *Project) State(ctx context.Context, pod Pod) (model.PodState, error) {
+	live, err := kube.Get[corev1.Pod](ctx, p.client, p.namespace, pod.Name)
+	if err != nil {
+		return model.PodState{}, err
+	}
+	return podState(live, live.Labels[labelRunOf], time.Now()), nil
+}
+
 // AwaitRun returns when the container of a pod runs or has run, or fails with
 // the reason why it cannot.
 func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) error {

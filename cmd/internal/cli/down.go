@@ -36,21 +36,21 @@ func newDownCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !app.owned() {
-				return app.downForeign(cmd.Context(), name, opts)
-			}
 			return app.down(cmd.Context(), name, opts)
 		},
 	}
 	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
 	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
-	cmd.Flags().Bool("remove-orphans", true, "remove services that the compose file no longer has; always so")
+	addFixedFlag(cmd.Flags(), "remove-orphans", true, "remove services that the compose file no longer has; always so")
 	return cmd
 }
 
 // down removes a project from the cluster, the gateway and, where asked, its
 // volumes and images. What is gone already is no error.
 func (app *App) down(ctx context.Context, project string, opts downOptions) error {
+	if !app.owned() {
+		return app.downForeign(ctx, project, opts)
+	}
 	engine, err := app.docker(ctx)
 	if err != nil {
 		return err

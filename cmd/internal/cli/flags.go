@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,10 +75,20 @@ func (app *App) globalFlagSet() *pflag.FlagSet {
 	return flags
 }
 
-// check refuses values that no verb can work with.
-func (app *App) check() error {
+// onThisMachine reports whether a verb works on clusters of this machine only.
+func onThisMachine(cmd *cobra.Command) bool {
+	for cmd.HasParent() && cmd.Parent().HasParent() {
+		cmd = cmd.Parent()
+	}
+	return slices.Contains([]string{"cluster", "load", "bundle", "workshop", "offline"}, cmd.Name())
+}
+
+// check refuses values that no verb can work with, or not cmd.
+func (app *App) check(cmd *cobra.Command) error {
 	g := app.global
 	switch {
+	case g.context != "" && onThisMachine(cmd):
+		return problem.New(fmt.Sprintf("%s --context %s", cmd.CommandPath(), g.context), errors.New("it works on kind clusters of this machine"), "name one with --cluster")
 	case g.context != "" && g.cluster != "":
 		return problem.New("both --cluster and --context name a cluster", nil, "--cluster for a kind cluster of berth's, --context for any other")
 	case g.registry != "" && g.context == "":

@@ -43,7 +43,7 @@ func newPortCommand(app *App) *cobra.Command {
 				return err
 			}
 			if format == "json" {
-				return json.NewEncoder(app.Out).Encode(ports)
+				return json.NewEncoder(app.Out).Encode(listOf(ports))
 			}
 			for _, p := range ports {
 				address := net.JoinHostPort(p.HostIP, strconv.Itoa(p.HostPort))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // Names of pod states, those of Docker where it has one.
@@ -44,6 +45,11 @@ func newPsCommand(app *App) *cobra.Command {
 		Short:             "List the pods of the services: state, health, restarts, node, ports, image",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, state := range opts.status {
+				if !slices.Contains(podStates(), state) {
+					return problem.New(fmt.Sprintf("--status %q", state), nil, "choose one of "+strings.Join(podStates(), ", "))
+				}
+			}
 			r, err := app.running(cmd.Context(), args)
 			if err != nil {
 				return err

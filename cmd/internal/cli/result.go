@@ -37,7 +37,10 @@ func newImages(r devloop.UpResult) bool {
 // printUp prints where a project that is up can be reached.
 func (app *App) printUp(r devloop.UpResult, format string) error {
 	if format == "json" {
-		out := upJSON{Project: r.Project, Namespace: r.Namespace, URLs: r.URLs, Ports: r.Ports, Report: r.Report}
+		out := upJSON{
+			Project: r.Project, Namespace: r.Namespace, URLs: listOf(r.URLs), Ports: listOf(r.Ports), Report: listOf(r.Report),
+			Changes: []changeJSON{},
+		}
 		for _, c := range r.Changes {
 			out.Changes = append(out.Changes, changeJSON{c.Key.String(), c.Verb})
 		}
@@ -76,17 +79,27 @@ func (app *App) advise(r devloop.UpResult) {
 	app.settle()
 }
 
+// listOf is list, as JSON has it: an empty one is no null.
+func listOf[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
 // addresses lists where services answer: published ports first, then the
-// ingress.
+// ingress. A service that the ingress leads to speaks HTTP on its ports.
 func addresses(r devloop.UpResult) []string {
 	var list []string
 	for _, p := range r.Ports {
 		address := net.JoinHostPort(hostOf(p.HostIP), strconv.Itoa(p.HostPort))
-		if p.Protocol == "tcp" {
-			list = append(list, fmt.Sprintf("%-12s http://%s", p.Service, address))
-		} else {
-			list = append(list, fmt.Sprintf("%-12s %s/%s", p.Service, address, p.Protocol))
+		switch {
+		case r.HTTP[p.Service] && p.Protocol == "tcp":
+			address = "http://" + address
+		case p.Protocol != "tcp":
+			address += "/" + p.Protocol
 		}
+		list = append(list, fmt.Sprintf("%-12s %s", p.Service, address))
 	}
 	return append(list, r.URLs...)
 }

@@ -49,8 +49,10 @@ func (app *App) exitCode(ctx context.Context, cmd *cobra.Command, err error) int
 	case err == nil:
 		return exitOK
 	case errors.As(err, &status):
+		app.printOthers(err, func(e error) bool { return errors.As(e, &exitError{}) })
 		return status.code
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		app.printOthers(err, func(e error) bool { return errors.Is(e, context.Canceled) })
 		fmt.Fprintln(app.Err, "Interrupted: run the same command again to go on.")
 		return exitInterrupted
 	case !app.started:
@@ -59,6 +61,20 @@ func (app *App) exitCode(ctx context.Context, cmd *cobra.Command, err error) int
 	default:
 		ui.PrintError(app.Err, app.color(), err, problem.Hint(err))
 		return exitFailure
+	}
+}
+
+// printOthers prints the members of a joined error that known does not account
+// for: what went wrong while a command that had ended was cleaned up after.
+func (app *App) printOthers(err error, known func(error) bool) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			app.printOthers(e, known)
+		}
+		return
+	}
+	if !known(err) {
+		ui.PrintError(app.Err, app.color(), err, problem.Hint(err))
 	}
 }
 
@@ -82,9 +98,12 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 		TraverseChildren: true, // root flags before the verb, as in docker compose -f x up
 		Args:             refuseUnknownVerb,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := app.check(cmd); err != nil {
+				return err
+			}
 			app.started = true // flags and arguments are in order; what fails now is no usage error
-			return app.check()
+			return nil
 		},
 	}
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -51,8 +51,9 @@ func newRunCommand(app *App) *cobra.Command {
 		Long: `Run a command in a pod of its own, made like those of the service, with its
 volumes and networks but without its ports, unless --publish or --service-ports
 asks for some. The command's exit status is berth's, and the pod is removed when it
-has ended. A service that is not in the cluster is
-built and loaded first, and what it depends on is started.`,
+has ended. A service that is not in the cluster is built and loaded first, and what
+it depends on is started. Without a terminal, standard error stays apart from
+standard output, but on clusters of --context.`,
 		Args: cobra.MinimumNArgs(1),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -93,7 +94,7 @@ built and loaded first, and what it depends on is started.`,
 	flags.StringArrayVar(&opts.capDrop, "cap-drop", nil, "drop a `capability`")
 	flags.BoolVar(&opts.useAliases, "use-aliases", false, "let the service's names lead to the pod, too")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "print nothing but what the command prints")
-	flags.Bool("rm", true, "remove the pod when the command has ended; always so")
+	addFixedFlag(flags, "rm", true, "remove the pod when the command has ended; always so")
 	return cmd
 }
 
@@ -239,11 +240,22 @@ func (app *App) attachStreams(ctx context.Context, r *running, pod apply.Pod, st
 			_ = r.kube.Attach(ctx, r.Namespace(), pod.Name, kube.ExecOptions{Container: pod.Container, Stdin: app.In})
 		})
 	}
-	err := r.kube.Logs(ctx, r.Namespace(), pod.Name, kube.LogOptions{Container: pod.Container, Follow: true, Tail: -1}, func(l kube.LogLine) {
-		fmt.Fprintln(app.Out, l.Text)
+	defer cancel() // when the command has ended, what is left of the input has no reader
+	if !app.owned() {
+		return r.kube.Logs(ctx, r.Namespace(), pod.Name, kube.LogOptions{Container: pod.Container, Follow: true, Tail: -1}, func(l kube.LogLine) {
+			fmt.Fprintln(app.Out, l.Text)
+		})
+	}
+	live, err := r.State(ctx, pod)
+	if err != nil {
+		return err
+	}
+	return app.inContainer(ctx, live, func(c container) error {
+		return c.node.LogUntil(ctx, c.id, &streamSplitter{out: app.Out, err: app.Err}, func(ctx context.Context) error {
+			_, err := r.AwaitEnd(ctx, pod)
+			return err
+		})
 	})
-	cancel() // the command has ended; what is left of the input has no reader
-	return err
 }
 
 // countingWriter counts what passes through it.

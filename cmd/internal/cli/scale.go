@@ -48,8 +48,8 @@ func newScaleCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "give up after this time; 0: each service has its own limits")
-	cmd.Flags().Bool("no-deps", true, "leave what the services depend on alone; always so")
+	addLimitFlag(cmd.Flags(), &timeout, "wait-timeout", "give up after this time; 0: each service has its own limits")
+	addFixedFlag(cmd.Flags(), "no-deps", true, "leave what the services depend on alone; always so")
 	return cmd
 }
 

@@ -1,17 +1,19 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
 )
 
 type upOptions struct {
@@ -34,6 +36,9 @@ only what is not done yet.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			up, err := opts.complete(args)
 			if err != nil {
+				return err
+			}
+			if up.NoWait, err = noWait(cmd.Flags(), attach); err != nil {
 				return err
 			}
 			s, err := app.newSession(cmd.Context(), args, sessionOptions{plan: opts.dryRun})
@@ -62,8 +67,8 @@ only what is not done yet.`,
 				return image.WithMissing(err)
 			}
 			if newImages(result) {
-				if err := s.prune(cmd.Context()); err != nil {
-					return err
+				if err := s.prune(cmd.Context()); err != nil && cmd.Context().Err() == nil {
+					progress.Say(app.sink(), progress.Warn, "prune", "images that are not needed any more stay: "+err.Error()) // all serves
 				}
 			}
 			return app.printUp(result, opts.format)
@@ -71,12 +76,38 @@ only what is not done yet.`,
 	}
 	opts.register(cmd)
 	attach.register(cmd.Flags())
+	cmd.Flags().Bool("wait", true, "wait until everything is ready; with --wait=false only until it is applied")
+	cmd.Flags().BoolP("detach", "d", true, "return when everything is ready; this is the default")
 	cmd.Flags().BoolVar(&opts.NoRecreate, "no-recreate", false, "leave services that the cluster has as they are")
 	cmd.Flags().StringVar(&opts.Pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, missing or never")
 	cmd.MarkFlagsMutuallyExclusive("no-recreate", "force-recreate")
 	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and do nothing")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
+}
+
+// noWait reads --wait and --detach, and refuses combinations that mean nothing.
+func noWait(flags *pflag.FlagSet, attach attachOptions) (bool, error) {
+	wait, err := flags.GetBool("wait")
+	if err != nil {
+		return false, err
+	}
+	detach, err := flags.GetBool("detach")
+	switch {
+	case err != nil:
+		return false, err
+	case attach.stays():
+		return false, nil
+	case !detach:
+		return false, problem.New("up --detach=false", errors.New("up returns when everything is ready"),
+			"berth dev stays and follows the logs, and so does berth logs -f; --abort-on-container-exit stays until a container ends")
+	}
+	for _, name := range []string{"timeout", "no-log-prefix", "timestamps"} {
+		if flags.Changed(name) {
+			return false, problem.New("up --"+name, errors.New("it is for an up that stays"), "add --abort-on-container-exit, or leave it out")
+		}
+	}
+	return !wait, nil
 }
 
 // register adds the flags that up and dev share. Where docker compose has the
@@ -89,9 +120,7 @@ func (o *upOptions) register(cmd *cobra.Command) {
 	flags.BoolVar(&o.ForceRecreate, "force-recreate", false, "replace pods even when nothing changed")
 	flags.BoolVar(&o.RemoveOrphans, "remove-orphans", false, "remove services that the compose file no longer has")
 	flags.StringArrayVar(&o.scale, "scale", nil, "run `SERVICE=N` replicas; may be repeated")
-	flags.DurationVar(&o.WaitTimeout, "wait-timeout", 0, "give up after this time; 0: each service has its own limits")
-	flags.Bool("wait", true, "wait until everything is ready; this is the default")
-	flags.BoolP("detach", "d", true, "return when everything is ready; this is the default")
+	addLimitFlag(flags, &o.WaitTimeout, "wait-timeout", "give up after this `time`; 0: each service has its own limits")
 	cmd.MarkFlagsMutuallyExclusive("build", "no-build")
 }
 
@@ -111,9 +140,6 @@ func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
 	}
 	if !slices.Contains([]string{"", "always", "missing", "never"}, up.Pull) {
 		return up, problem.New(fmt.Sprintf("--pull %q", up.Pull), nil, "choose always, missing or never")
-	}
-	if up.WaitTimeout < 0 {
-		return up, problem.New(fmt.Sprintf("--wait-timeout %s", up.WaitTimeout), nil, "give a positive time such as "+(5*time.Minute).String())
 	}
 	return up, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
@@ -64,6 +65,7 @@ type attachment struct {
 	running *running
 	opts    attachOptions
 	since   time.Time
+	chosen  []string        // services that it is about: those the user named, with what they depend on
 	awaited map[string]bool // services that others wait for to complete: their good end is no reason to stop
 
 	mu    sync.Mutex
@@ -75,8 +77,12 @@ type attachment struct {
 // stops everything and passes an exit status on. An interrupt stops everything
 // too.
 func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions, opts attachOptions) error {
+	chosen, err := chosenServices(s.input.Project, up)
+	if err != nil {
+		return err
+	}
 	a := &attachment{
-		app: app, session: s, opts: opts, since: time.Now(), awaited: completers(s.input), codes: map[string]int{},
+		app: app, chosen: chosen, session: s, opts: opts, since: time.Now(), awaited: completers(s.input), codes: map[string]int{},
 		running: &running{Project: s.deploy, kube: s.kube, name: s.input.Project.Name, known: s.input.Project.ServiceNames()},
 	}
 	watching, endWatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -105,14 +111,27 @@ func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions
 	if a.exit() == nil && upErr != nil && !a.failed(ctx, ended) {
 		return errors.Join(upErr, a.stop(ctx))
 	}
-	err := a.follow(ctx, ended)
-	if stopErr := a.stop(ctx); err == nil {
-		err = stopErr
-	}
-	if err != nil {
+	err = a.follow(ctx, ended)
+	if err = errors.Join(err, a.stop(ctx)); err != nil {
 		return err
 	}
 	return a.status(ctx)
+}
+
+// chosenServices are the services that up is about.
+func chosenServices(p *types.Project, up devloop.UpOptions) ([]string, error) {
+	if len(up.Services) == 0 {
+		return p.ServiceNames(), nil
+	}
+	depend := types.IncludeDependencies
+	if up.NoDeps {
+		depend = types.IgnoreDependencies
+	}
+	selected, err := p.WithSelectedServices(up.Services, depend)
+	if err != nil {
+		return nil, err
+	}
+	return selected.ServiceNames(), nil
 }
 
 // completers are the services that others wait for to complete.
@@ -130,6 +149,9 @@ func completers(in translate.Input) map[string]bool {
 
 // exited notes the end of a container.
 func (a *attachment) exited(e apply.Exit, ended chan struct{}) {
+	if !slices.Contains(a.chosen, e.Service) {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, known := a.codes[e.Service]; !known { // the cluster may run it again before everything is stopped
@@ -163,18 +185,17 @@ func (a *attachment) failed(ctx context.Context, ended <-chan struct{}) bool {
 // follow prints the logs until a container has ended, and then what is left of
 // them.
 func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
-	services := a.running.known
 	states, err := a.running.Observe(ctx)
 	if err != nil {
 		return err
 	}
 	a.running.states = states
-	printer := a.app.newLogPrinter(a.running, services, logsOptions{follow: true, noPrefix: a.opts.noPrefix, timestamps: a.opts.timestamps})
+	printer := a.app.newLogPrinter(a.running, a.chosen, logsOptions{follow: true, noPrefix: a.opts.noPrefix, timestamps: a.opts.timestamps})
 	defer printer.flush()
 	last := map[string]time.Time{} // by pod and container, of the last line
 	options := kube.TailOptions{
 		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
-		Want: func(*corev1.Pod, string) bool { return true },
+		Want: func(pod *corev1.Pod, container string) bool { return slices.Contains(a.chosen, apply.ServiceOf(pod, container)) },
 	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -207,7 +228,7 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 // stopFor is how long stopping may take after an interrupt.
 const stopFor = 2 * time.Minute
 
-// stop ends all pods of the project.
+// stop ends all pods of the services.
 func (a *attachment) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopFor)
 	defer cancel()
@@ -218,6 +239,7 @@ func (a *attachment) stop(ctx context.Context) error {
 	if e := a.exit(); e != nil {
 		progress.Say(a.app.sink(), progress.Note, e.Service, fmt.Sprintf("pod %s ended with status %d: stopping everything", e.Pod, e.Code))
 	}
+	states = slices.DeleteFunc(states, func(s model.ServiceState) bool { return !slices.Contains(a.chosen, s.Service) })
 	err = a.app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
 		return stopService(ctx, a.running, s.Service, a.opts.timeout)
 	})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +21,9 @@ import (
 // podLogs is where the kubelet names the logs of containers.
 const podLogs = "/var/log/containers"
 
-// readLog copies lines of a container's log, as they are in the file.
-func readLog(ctx context.Context, dir string, args wire.LogsArgs, out io.Writer) error {
+// readLog copies lines of a container's log, as they are in the file. The end
+// of in ends it where args say so.
+func readLog(ctx context.Context, dir string, args wire.LogsArgs, in io.Reader, out io.Writer) error {
 	if args.Container == "" || strings.ContainsAny(args.Container, "/*?[\\") {
 		return fmt.Errorf("%q is not the id of a container", args.Container)
 	}
@@ -50,12 +52,17 @@ func readLog(ctx context.Context, dir string, args wire.LogsArgs, out io.Writer)
 		_, err := io.Copy(out, f)
 		return err
 	}
-	changes, err := watch(ctx, filepath.Dir(file))
+	following, enough := ctx, func() bool { return false }
+	if args.UntilEOF {
+		following, enough = untilEOF(ctx, in)
+	}
+	changes, err := watch(following, filepath.Dir(file))
 	if err != nil {
 		return err
 	}
 	defer changes.Close()
 	for {
+		last := enough() // what was written before that is read in this round
 		if _, err := io.Copy(out, f); err != nil {
 			return err
 		}
@@ -79,10 +86,26 @@ func readLog(ctx context.Context, dir string, args wire.LogsArgs, out io.Writer)
 				return nil
 			}
 		}
-		if err := changes.wait(ctx, missing); err != nil {
+		if last {
+			return nil
+		}
+		if err := changes.wait(following, missing); err != nil && !enough() {
 			return err
 		}
 	}
+}
+
+// untilEOF is a context that ends with ctx or with in, and whether in has ended.
+func untilEOF(ctx context.Context, in io.Reader) (context.Context, func() bool) {
+	following, end := context.WithCancel(ctx)
+	var ended atomic.Bool
+	go func() { // it ends with the request
+		defer end()
+		if _, err := io.Copy(io.Discard, in); err == nil {
+			ended.Store(true)
+		}
+	}()
+	return following, ended.Load
 }
 
 // rotated opens the file that has taken the place of f under its name, or

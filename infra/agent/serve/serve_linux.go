@@ -63,7 +63,7 @@ func (n *Node) handle(ctx context.Context, r *wire.Request) (any, error) {
 	case wire.OpSuccessor:
 		return answer(r, func(a wire.SuccessorArgs) (any, error) { return awaitSuccessor(ctx, containerLogs, a) })
 	case wire.OpLogs:
-		return with(r, func(a wire.LogsArgs) error { return readLog(ctx, podLogs, a, r) })
+		return with(r, func(a wire.LogsArgs) error { return readLog(ctx, podLogs, a, r, r) })
 	}
 	return nil, &wire.Error{Code: wire.CodeUnknown, Message: fmt.Sprintf("the agent knows no operation %q", r.Op)}
 }

@@ -89,7 +89,7 @@ func TestTailOfLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			links, _ := podLog(t, tc.text)
 			var out bytes.Buffer
-			if err := readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: tc.tail}, &out); err != nil || out.String() != tc.want {
+			if err := readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: tc.tail}, nil, &out); err != nil || out.String() != tc.want {
 				t.Errorf("%d bytes, %v, want %d", out.Len(), err, len(tc.want))
 			}
 		})
@@ -101,7 +101,7 @@ func TestFollowedLogSurvivesRotationAndEndsWithThePod(t *testing.T) {
 	lines := make(chan string, 100)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: 1, Follow: true}, writerFunc(func(p []byte) (int, error) {
+		ended <- readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: 1, Follow: true}, nil, writerFunc(func(p []byte) (int, error) {
 			for line := range strings.Lines(string(p)) {
 				lines <- strings.TrimSpace(line)
 			}
@@ -163,10 +163,45 @@ func TestFollowedLogEndsWithItsReader(t *testing.T) {
 	links, _ := podLog(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := readLog(ctx, links, wire.LogsArgs{Container: "abc", Follow: true}, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := readLog(ctx, links, wire.LogsArgs{Container: "abc", Follow: true}, nil, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if err := readLog(t.Context(), links, wire.LogsArgs{Container: "none"}, io.Discard); !errors.Is(err, fs.ErrNotExist) {
+	if err := readLog(t.Context(), links, wire.LogsArgs{Container: "none"}, nil, io.Discard); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestLogIsFollowedUntilItsReaderHasEnough(t *testing.T) {
+	links, file := podLog(t, "1\n")
+	in, enough := io.Pipe()
+	var out strings.Builder
+	first := make(chan struct{})
+	seen := sync.OnceFunc(func() { close(first) })
+	ended := make(chan error, 1)
+	go func() {
+		ended <- readLog(t.Context(), links, wire.LogsArgs{Container: "abc", Tail: -1, Follow: true, UntilEOF: true}, in, writerFunc(func(p []byte) (int, error) {
+			defer seen()
+			return out.Write(p)
+		}))
+	}()
+	<-first
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		if _, err := f.WriteString("line\n"); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	f.Close()
+	enough.Close()
+	select {
+	case err := <-ended:
+		if err != nil || out.String() != "1\n"+strings.Repeat("line\n", 1000) {
+			t.Errorf("%d bytes: %v", out.Len(), err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on")
 	}
 }

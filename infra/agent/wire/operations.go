@@ -8,7 +8,7 @@ const (
 	OpPing       = "ping"       // nothing -> nothing
 	OpSync       = "sync"       // SyncArgs, body: what WriteFile writes -> SyncValue
 	OpSupervisor = "supervisor" // SupervisorArgs -> SupervisorValue
-	OpLogs       = "logs"       // LogsArgs -> nothing; output: lines as the CRI writes them
+	OpLogs       = "logs"       // LogsArgs, body: empty -> nothing; output: lines as the CRI writes them
 	OpSignal     = "signal"     // SignalArgs -> nothing
 	OpProcesses  = "processes"  // ProcessesArgs -> nothing; output: one Process a line, as JSON
 	OpStat       = "stat"       // StatArgs -> StatValue
@@ -52,6 +52,7 @@ type LogsArgs struct {
 	Container string `json:"container"` // containerd id
 	Tail      int    `json:"tail"`      // the last so many lines; negative: all
 	Follow    bool   `json:"follow"`    // and those to come, until the log is removed
+	UntilEOF  bool   `json:"untilEOF"`  // with Follow: or until the body ends; all that was written by then is read
 }
 
 // StatArgs names a path inside a container.
