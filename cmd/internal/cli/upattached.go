@@ -195,7 +195,9 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 	last := map[string]time.Time{} // by pod and container, of the last line
 	options := kube.TailOptions{
 		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
-		Want: func(pod *corev1.Pod, container string) bool { return slices.Contains(a.chosen, apply.ServiceOf(pod, container)) },
+		Want: func(pod *corev1.Pod, container string) bool {
+			return slices.Contains(a.chosen, apply.ServiceOf(pod, container))
+		},
 	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
