@@ -51,6 +51,9 @@ type loop struct {
 	seq      uint64
 	removed  map[string]bool // services the project had in the course of this loop
 
+	unfinished  *dirt         // a turn over the whole project was not carried out in full
+	started     bool          // a turn over the whole project is over
+	failed      []error       // what failed of what belongs to no single service
 	projectDirt *dirt         // the project is to be read again
 	reading     *dirt         // it is being read, for this
 	deferred    []watch.Batch // changes that came meanwhile
@@ -75,6 +78,7 @@ type trip struct {
 	*flight
 	turn    *turn
 	project *dirt           // of the whole project; nil
+	greets  bool            // it only brings what was synced into new containers
 	dirt    map[string]dirt // by service; for the project: what it took over
 	began   time.Time
 	about   [][]string     // the services that an action is about, by ID-1
@@ -83,12 +87,30 @@ type trip struct {
 
 // serviceState is where one service stands.
 type serviceState struct {
-	pending *dirt // what is to be done
-	owed    *dirt // what failed and is done again with the next change, or the next try
-	failed  error // why it does not serve; nil
-	ended   bool  // failed because its program has ended, in a container that is all right
-	late    bool  // it may yet come to serve by itself: it was waited for in vain
-	waiting bool  // was not started because of another service
+	pending *dirt           // what is to be done
+	owed    *dirt           // what failed or was not started: it is done along with what is pending next
+	failed  error           // why it does not serve; nil
+	ended   bool            // failed because its program has ended, in a container that is all right
+	late    bool            // it may yet come to serve by itself: it was waited for in vain
+	waiting map[string]bool // services because of which it was not started, "" for the project; nil when it was
+}
+
+// take hands over all that is to be done, so that no flight is about a service
+// that is owed something.
+func (s *serviceState) take() dirt {
+	var d dirt
+	if s.owed != nil {
+		d = *s.owed
+		d.again = false
+	}
+	if s.pending != nil {
+		d.merge(*s.pending)
+	}
+	if s.failed != nil && !s.ended && d.apply == "" {
+		d.apply = "did not serve before" // so that it is waited for
+	}
+	s.pending, s.owed = nil, nil
+	return d
 }
 
 // Phase is where a service stands in the loop.
@@ -184,18 +206,18 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 			t := l.flights[i]
 			l.flights = slices.Delete(l.flights, i, i+1)
 			l.settle(t)
-			if l.opts.Once && t.project != nil {
-				return true, t.err(ctx)
-			}
 			continue
 		}
 		if ctx.Err() != nil {
 			return true, context.Cause(ctx)
 		}
-		l.attend(ctx)
-		if !l.startProject(ctx) && !l.startGroup() {
-			return false, nil
+		if l.attend(ctx) || l.startProject(ctx) || l.startGroup() || l.startUnfinished() {
+			continue
 		}
+		if l.opts.Once && len(l.flights) == 0 && l.reading == nil {
+			return true, l.outcome()
+		}
+		return false, nil
 	}
 }
 
@@ -281,7 +303,7 @@ func (l *loop) changed(b watch.Batch) {
 	if len(b.Changes) == 0 && len(b.Same) > 0 {
 		l.send(Event{Kind: EventSame, Cause: displayPath(base, b.Same[0]), Files: len(b.Same), Why: "content unchanged"})
 	}
-	if l.projectDirt != nil {
+	if l.projectDue() {
 		l.takeProject()
 	}
 }
@@ -289,14 +311,6 @@ func (l *loop) changed(b watch.Batch) {
 // soil adds dirt to a service and gives up work that it makes pointless.
 func (l *loop) soil(service string, d dirt) {
 	s := l.state(service)
-	if s.owed != nil {
-		owed := *s.owed
-		owed.merge(d)
-		d, s.owed = owed, nil
-	}
-	if s.failed != nil && !s.ended && d.apply == "" {
-		d.apply = "did not serve before" // so that it is waited for
-	}
 	if s.pending == nil {
 		s.pending = &dirt{}
 	}
@@ -374,11 +388,8 @@ func (l *loop) builds(service string) bool {
 func (l *loop) tryAgain() {
 	for _, name := range sortedKeys(l.services) {
 		s := l.services[name]
-		if s.owed != nil && s.owed.again {
-			d := *s.owed
-			d.again = false
-			s.owed = nil
-			l.soil(name, d)
+		if s.owed != nil && s.owed.again && s.pending == nil {
+			s.pending = &dirt{}
 		}
 	}
 	if l.projectDirt != nil {
@@ -386,10 +397,11 @@ func (l *loop) tryAgain() {
 	}
 }
 
-// again reports how long to wait before a further try, longer each time.
+// again reports how long to wait before a further try, longer each time. What
+// fails meanwhile is tried again with it.
 func (l *loop) again() time.Duration {
-	l.backoff = min(max(2*l.backoff, time.Second), 30*time.Second)
 	if l.retry == nil {
+		l.backoff = min(max(2*l.backoff, time.Second), 30*time.Second)
 		l.retry = l.e.deps.Clock.NewTimer(l.backoff)
 	}
 	return l.backoff

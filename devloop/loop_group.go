@@ -76,7 +76,7 @@ func (l *loop) busy(services map[string]bool) bool {
 // startGroup starts one group of services that have something to be done and
 // are free. The whole project goes first.
 func (l *loop) startGroup() bool {
-	if l.reading != nil || l.projectDirt != nil && !l.projectDirt.again {
+	if l.reading != nil || l.projectDue() {
 		return false
 	}
 	for _, name := range sortedKeys(l.services) {
@@ -87,24 +87,27 @@ func (l *loop) startGroup() bool {
 		if l.busy(members) {
 			continue
 		}
-		taken := l.takePending(func(s string) bool { return members[s] })
-		dirty := Dirty{Images: map[string]string{}, Services: map[string]string{}, Restart: map[string]string{}, Sync: map[string]SyncWork{}}
-		for _, s := range sortedKeys(taken) {
-			l.addDirt(&dirty, s, taken[s])
-		}
-		l.launch(&trip{dirt: taken}, dirty)
+		l.launchFor(&trip{dirt: l.take(func(s string) bool { return members[s] })})
 		return true
 	}
 	return false
 }
 
-// takePending takes over what is to be done for some services.
-func (l *loop) takePending(which func(service string) bool) map[string]dirt {
+// launchFor starts a flight for what is to be done for a few services.
+func (l *loop) launchFor(t *trip) {
+	dirty := Dirty{Images: map[string]string{}, Services: map[string]string{}, Restart: map[string]string{}, Sync: map[string]SyncWork{}}
+	for _, name := range sortedKeys(t.dirt) {
+		l.addDirt(&dirty, name, t.dirt[name])
+	}
+	l.launch(t, dirty)
+}
+
+// take takes over what is to be done for some services.
+func (l *loop) take(which func(service string) bool) map[string]dirt {
 	taken := map[string]dirt{}
 	for name, s := range l.services {
-		if s.pending != nil && which(name) {
-			taken[name] = *s.pending
-			s.pending = nil
+		if which(name) && (s.pending != nil || s.owed != nil) {
+			taken[name] = s.take()
 		}
 	}
 	return taken
@@ -127,7 +130,7 @@ func (l *loop) addDirt(dirty *Dirty, name string, d dirt) {
 	}
 	if len(d.files)+len(d.exec) > 0 || d.rerun || d.resync {
 		dirty.Sync[name] = SyncWork{
-			Cause: d.cause(), Files: d.files, Restart: d.rerun, Exec: d.exec, New: d.resync && len(d.files) == 0 && len(d.exec) == 0,
+			Cause: d.cause(), Files: d.files, Restart: d.rerun, Exec: d.exec, New: d.resync,
 		}
 	}
 }

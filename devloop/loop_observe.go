@@ -79,26 +79,33 @@ func (l *loop) observe(ctx context.Context, o observation) {
 }
 
 // attend sees to services that nobody works on: containers that lack what was
-// synced get it, and what crashes is looked into.
-func (l *loop) attend(ctx context.Context) {
-	if l.reading != nil || l.projectDirt != nil || ctx.Err() != nil {
-		return
+// synced get it, and what crashes is looked into. It reports whether it has
+// started anything.
+func (l *loop) attend(ctx context.Context) (started bool) {
+	if l.reading != nil || l.projectDue() || ctx.Err() != nil {
+		return false
 	}
 	for _, name := range sortedKeys(l.have.Services) {
 		s := l.state(name)
-		if _, known := l.want.service(name); !known || s.pending != nil || s.owed != nil || l.busy(l.members(name)) {
-			continue
+		_, known := l.want.service(name)
+		switch {
+		case !known || s.pending != nil || s.owed != nil && s.owed.again || l.busy(l.members(name)):
+		case l.greet(name):
+			started = true
+		case s.owed == nil:
+			l.lookInto(name, s)
+			l.reportEnd(name, s)
 		}
-		l.greet(name)
-		l.lookInto(name, s)
-		l.reportEnd(name, s)
 	}
+	return started
 }
 
-// greet syncs the ledger of a service into containers that have not had it.
-func (l *loop) greet(name string) {
+// greet syncs the ledger of a service into containers that have not had it, and
+// reports whether there are any. What the service is owed is left alone: new
+// containers are no reason to try it again.
+func (l *loop) greet(name string) bool {
 	if len(l.have.Ledger[name]) == 0 || !l.means(name).sync || !l.want.Select[name] {
-		return
+		return false
 	}
 	unseen := false
 	for _, p := range running(l.have.Services[name]) {
@@ -109,9 +116,9 @@ func (l *loop) greet(name string) {
 	}
 	if unseen {
 		now := l.e.deps.Clock.Now()
-		p := planner{want: l.want, have: l.have}
-		l.soil(name, dirt{seq: l.seq, resync: true, rerun: p.restartsOnSync(name), moments: moments{now, now, now}})
+		l.launchFor(&trip{greets: true, dirt: map[string]dirt{name: {seq: l.seq, resync: true, moments: moments{now, now, now}}}})
 	}
+	return unseen
 }
 
 // causeCrashes is why a service is looked into that served before.
@@ -120,7 +127,7 @@ const causeCrashes = "a container crashes"
 // lookInto has a service waited for that served and whose containers crash
 // now: the wait tells why, or that it has recovered.
 func (l *loop) lookInto(name string, s *serviceState) {
-	if s.pending != nil || s.failed != nil || s.waiting || !l.want.Select[name] || l.want.carrier(name) != name {
+	if s.pending != nil || s.failed != nil || s.waiting != nil || !l.want.Select[name] || l.want.carrier(name) != name {
 		return
 	}
 	for _, p := range l.have.Services[name].Pods {
@@ -138,11 +145,21 @@ func (l *loop) recovered(name string, state model.ServiceState) {
 	if s == nil || s.failed == nil || !s.late || s.pending != nil || state.Desired == 0 || state.Ready < state.Desired {
 		return
 	}
-	s.failed, s.late, s.owed = nil, false, nil
-	l.sayRecovered(name)
+	l.recover(name, s)
 }
 
-func (l *loop) sayRecovered(name string) {
+// recover notes that a service serves that did not, by itself, and has what is
+// left for it done.
+func (l *loop) recover(name string, s *serviceState) {
+	left := s.take()
+	if left.apply = ""; s.ended {
+		left.rerun = false // it was started again, by whomever
+	}
+	s.failed, s.late, s.ended = nil, false, false
+	if !left.empty() {
+		s.pending = &left // and then it serves
+		return
+	}
 	l.send(Event{Kind: EventServing, Service: name, Cause: "recovered", Action: "wait", Replicas: int(l.have.Services[name].Ready)})
 	l.resume()
 }

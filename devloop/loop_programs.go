@@ -136,8 +136,7 @@ func (l *loop) program(p programState) {
 	}
 	delete(l.crashed, id)
 	if p.steady && s.ended && s.failed != nil && s.pending == nil && !l.anyCrashed(p.service) {
-		s.failed, s.ended, s.owed = nil, false, nil
-		l.sayRecovered(p.service)
+		l.recover(p.service, s)
 	}
 }
 

@@ -78,9 +78,12 @@ func (l *loop) takeProject() {
 	}
 }
 
+// projectDue reports whether the project is to be read again now.
+func (l *loop) projectDue() bool { return l.projectDirt != nil && !l.projectDirt.again }
+
 // startProject has the project read again when it is due and nothing else runs.
 func (l *loop) startProject(ctx context.Context) bool {
-	if l.projectDirt == nil || l.projectDirt.again || l.reading != nil || len(l.flights) > 0 {
+	if !l.projectDue() || l.reading != nil || len(l.flights) > 0 {
 		return false
 	}
 	l.reading, l.projectDirt = l.projectDirt, nil
@@ -139,6 +142,13 @@ func (l *loop) adopt(p prepared) {
 	l.have.Stale = l.staleBecauseOf(old)
 	l.have.Ledger = l.newLedger(p)
 	l.group = groups(l.want)
+	if l.opts.OnRead != nil {
+		var names []string
+		for _, s := range l.want.Result.Services {
+			names = append(names, s.Name)
+		}
+		l.opts.OnRead(names)
+	}
 	for _, text := range p.set.warnings {
 		l.send(Event{Kind: EventWarn, Why: text})
 	}
@@ -198,11 +208,27 @@ func (r rule) leadsTo(f model.FileSync) bool {
 // be done for its services.
 func (l *loop) launchProject(cause dirt) {
 	dirty := Dirty{All: cause.cause(), Images: map[string]string{}, Restart: map[string]string{}, Sync: map[string]SyncWork{}}
-	taken := l.takePending(func(string) bool { return true })
+	l.unfinished = nil
+	taken := l.take(func(string) bool { return true })
 	for _, name := range sortedKeys(taken) {
 		l.addDirt(&dirty, name, taken[name])
 	}
 	l.launch(&trip{project: &cause, dirt: taken}, dirty)
+}
+
+// startUnfinished starts the turn over the whole project again that a newer
+// change or a failure has cut short, once nothing is in its way.
+func (l *loop) startUnfinished() bool {
+	if l.unfinished == nil || l.projectDirt != nil || l.reading != nil || len(l.flights) > 0 {
+		return false
+	}
+	for _, s := range l.services {
+		if s.failed != nil || s.owed != nil || s.waiting != nil {
+			return false
+		}
+	}
+	l.launchProject(*l.unfinished)
+	return true
 }
 
 // launch decides and starts a flight.

@@ -11,12 +11,12 @@ import (
 
 // verdict is how a flight went for one service.
 type verdict struct {
-	superseded bool // part of it was given up for a newer change
-	applied    bool
-	err        error // what failed first
-	verb       Verb  // that failed
-	skipped    bool  // not started because of another service
-	synced     bool  // its files are in its containers
+	superseded bool          // part of it was given up for a newer change
+	err        error         // what failed first
+	verb       Verb          // that failed
+	skipped    bool          // not started because of another service
+	done       map[Verb]bool // of what is done to the service itself
+	missed     map[Verb]bool // planned, and not done
 }
 
 // actionEnded concludes the services for which the flight has nothing left to
@@ -41,6 +41,10 @@ func (l *loop) actionEnded(t *trip, id int) {
 func (l *loop) settle(t *trip) {
 	if t.project != nil {
 		l.concludeProject(t)
+		if !l.started && l.opts.Started != nil {
+			l.opts.Started()
+		}
+		l.started = true
 	}
 	if !slices.ContainsFunc(t.outcomes, func(o outcome) bool { return !o.succeeded() }) {
 		l.backoff = 0
@@ -69,26 +73,74 @@ func (l *loop) markSeen(t *trip, service string) {
 
 // judge looks at what the flight did for one service.
 func (l *loop) judge(t *trip, service string) verdict {
-	var v verdict
+	v := verdict{done: map[Verb]bool{}, missed: map[Verb]bool{}}
 	for i, o := range t.outcomes {
 		a := t.plan.Actions[i]
 		if !slices.Contains(t.about[i], service) {
 			continue
+		}
+		if inside := a.Verb == Sync || a.Verb == Rerun || a.Verb == Exec; !inside || a.Service == service {
+			v.done[a.Verb] = v.done[a.Verb] || o.succeeded()
+			v.missed[a.Verb] = v.missed[a.Verb] || !o.succeeded()
 		}
 		switch {
 		case errors.Is(o.err, errSuperseded), o.skip == errSuperseded.Error():
 			v.superseded = true
 		case o.err != nil && v.err == nil:
 			v.err, v.verb = o.err, a.Verb
-		case o.skip != "" && a.Verb == Apply:
+		case o.skip != "" && (a.Verb == Apply || a.Verb == Restart):
 			v.skipped = true
-		case o.succeeded() && a.Verb == Apply:
-			v.applied = true
-		case o.succeeded() && a.Verb == Sync && a.Service == service:
-			v.synced = true
 		}
 	}
 	return v
+}
+
+// left is what remains to be done of d. A service whose restart with another
+// was missed has it to come.
+func (v verdict) left(d dirt) dirt {
+	if v.done[Sync] {
+		d.files, d.resync = nil, false
+	}
+	if v.done[Rerun] {
+		d.rerun = false
+	}
+	if v.done[Exec] {
+		d.exec = nil
+	}
+	if v.done[Apply] {
+		d.rebuild, d.apply = false, ""
+	}
+	d.replace = v.missed[Restart] || d.replace && !v.done[Apply] && !v.done[Restart]
+	return d
+}
+
+// blockers lists the services because of which a flight did not start one: those
+// that what it comes after is about, at once or by way of its own actions; ""
+// for what belongs to no single service.
+func (t *trip) blockers(service string) map[string]bool {
+	found := map[string]bool{}
+	var visit func(a Action)
+	visit = func(a Action) {
+		for _, id := range a.After {
+			switch about, o := t.about[id-1], t.outcomes[id-1]; {
+			case !o.ended || o.succeeded():
+			case slices.Contains(about, service):
+				visit(t.plan.Actions[id-1])
+			case len(about) == 0:
+				found[""] = true
+			default:
+				for _, name := range about {
+					found[name] = true
+				}
+			}
+		}
+	}
+	for i, a := range t.plan.Actions {
+		if t.outcomes[i].skip != "" && slices.Contains(t.about[i], service) {
+			visit(a)
+		}
+	}
+	return found
 }
 
 // conclude brings the state of a service up to date after a flight, and says
@@ -96,48 +148,57 @@ func (l *loop) judge(t *trip, service string) verdict {
 func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict) {
 	s := l.state(service)
 	whole := d
-	if v.synced {
-		d.files, d.resync = nil, false
-	}
-	if v.applied {
-		d.rebuild, d.replace, d.apply = false, false, ""
-	}
+	d = v.left(d)
 	switch {
 	case errors.Is(v.err, ErrNoSupervisor) && !l.have.Unsupervised[service]:
 		l.restartOtherwise(service, d)
 	case v.err != nil:
-		s.failed, s.late, s.waiting, s.ended = v.err, v.verb == Wait, false, v.verb == Rerun
-		if !v.applied && !s.ended && d.apply == "" {
-			d.apply = "not applied before"
-		}
-		why := ""
-		if d.again = transient(v.verb, v.err); d.again {
-			if d.empty() {
-				d.apply = "tried again"
-			}
-			why = fmt.Sprintf("tried again in %s", l.again())
-		}
-		if !d.empty() {
-			s.owed = &d
-		}
+		why := l.fail(s, d, v)
 		l.send(Event{Kind: EventFailed, Service: service, Seq: d.seq, Cause: l.causeOf(t, whole, changed), Action: whole.action(), Error: v.err, Why: why})
 	case v.superseded:
 		if d.apply == "" {
 			d.apply = "not waited for before" // it is cheap when nothing changed, and then it is waited for
 		}
-		later := s.pending
-		s.pending = &d
-		if later != nil {
-			s.pending.merge(*later)
+		if s.pending != nil {
+			d.merge(*s.pending)
 		}
+		s.pending = &d
 	case v.skipped:
-		s.waiting = true
+		s.waiting = t.blockers(service)
+		if !d.empty() {
+			s.owed = &d
+		}
+	case t.greets && (s.failed != nil || s.waiting != nil): // it stands where it stood
 	default:
-		s.failed, s.late, s.waiting, s.ended = nil, false, false, false
+		s.failed, s.late, s.waiting, s.ended = nil, false, nil, false
 		if changed && (t.project == nil || len(whole.paths) > 0) {
 			l.send(l.serving(t, service, whole))
 		}
 	}
+}
+
+// fail notes that a service does not serve and what is left to be done for it.
+// It returns when that is tried again, "" for with the next change.
+func (l *loop) fail(s *serviceState, d dirt, v verdict) (why string) {
+	s.failed, s.late, s.waiting, s.ended = v.err, v.verb == Wait, nil, v.verb == Rerun
+	if !v.done[Apply] && !s.ended && d.apply == "" {
+		d.apply = "not applied before"
+	}
+	if s.owed != nil { // only a flight that greets leaves it
+		owed := *s.owed
+		owed.merge(d)
+		d = owed
+	}
+	if d.again = transient(v.verb, v.err); d.again {
+		if d.empty() {
+			d.apply = "tried again"
+		}
+		why = fmt.Sprintf("tried again in %s", l.again())
+	}
+	if !d.empty() {
+		s.owed = &d
+	}
+	return why
 }
 
 // restartOtherwise does what a restart in place was to do, now that it is known
@@ -210,20 +271,23 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 
 // concludeProject says how a turn over the whole project went.
 func (l *loop) concludeProject(t *trip) {
-	var err error
-	again := false
+	l.failed = nil
+	again, incomplete := false, false
 	for i, o := range t.outcomes {
 		a := t.plan.Actions[i]
 		if o.err == nil || errors.Is(o.err, errSuperseded) || a.Service != "" || a.Image != "" {
+			incomplete = incomplete || !o.succeeded()
 			continue
 		}
-		if err == nil {
-			err = o.err
-		}
+		l.failed = append(l.failed, o.err)
 		again = again || transient(a.Verb, o.err)
 	}
-	if err != nil {
-		ev := Event{Kind: EventFailed, Seq: t.project.seq, Cause: t.project.cause(), Action: "apply", Error: err}
+	if incomplete {
+		l.unfinished = t.project
+	}
+	l.opts.Up.ForceRecreate, l.want.Options.ForceRecreate = false, false // done, or owed to the services that it failed for
+	if len(l.failed) > 0 {
+		ev := Event{Kind: EventFailed, Seq: t.project.seq, Cause: t.project.cause(), Action: "apply", Error: errors.Join(l.failed...)}
 		if again && l.projectDirt == nil {
 			l.projectDirt = &dirt{apply: "tried again", again: true}
 			ev.Why = fmt.Sprintf("tried again in %s", l.again())
@@ -231,7 +295,7 @@ func (l *loop) concludeProject(t *trip) {
 		l.send(ev)
 		return
 	}
-	if slices.ContainsFunc(t.outcomes, func(o outcome) bool { return !o.succeeded() }) {
+	if incomplete {
 		return
 	}
 	now := l.e.deps.Clock.Now()
@@ -240,6 +304,25 @@ func (l *loop) concludeProject(t *trip) {
 	if l.opts.OnUp != nil {
 		l.opts.OnUp(t.turn.upResult())
 	}
+}
+
+// outcome is the error of a loop that ends because nothing is left to be done,
+// nil when everything serves.
+func (l *loop) outcome() error {
+	e := RunError{Failed: l.failed}
+	for _, name := range sortedKeys(l.services) {
+		s := l.services[name]
+		if s.failed != nil && !containsError(e.Failed, s.failed) {
+			e.Failed = append(e.Failed, s.failed)
+		}
+		if s.waiting != nil {
+			e.Skipped = append(e.Skipped, "start "+name)
+		}
+	}
+	if len(e.Failed) == 0 && len(e.Skipped) == 0 {
+		return nil
+	}
+	return &e
 }
 
 // firstTime returns a, or b when a is not known.
@@ -254,18 +337,18 @@ func firstTime(a, b time.Time) time.Time {
 func (l *loop) resume() {
 	for _, name := range sortedKeys(l.services) {
 		s := l.services[name]
-		svc, ok := l.want.service(name)
-		if !s.waiting || s.pending != nil || !ok || l.busy(l.members(name)) {
+		_, ok := l.want.service(name)
+		if s.waiting == nil || s.pending != nil || !ok || l.busy(l.members(name)) {
 			continue
 		}
 		blocked := false
-		for _, d := range svc.DependsOn {
-			dep := l.services[d.Service]
-			open := dep != nil && (dep.failed != nil || dep.waiting || dep.pending != nil)
-			blocked = blocked || d.Required && (open || l.busy(map[string]bool{d.Service: true}))
+		for other := range s.waiting {
+			o := l.services[other]
+			open := other == "" || o != nil && (o.failed != nil || o.waiting != nil || o.pending != nil)
+			blocked = blocked || open || l.busy(map[string]bool{other: true})
 		}
 		if !blocked {
-			s.waiting = false
+			s.waiting = nil
 			now := l.e.deps.Clock.Now()
 			l.soil(name, dirt{seq: l.seq, apply: "what it waited for serves now", moments: moments{now, now, now}})
 		}
@@ -288,7 +371,7 @@ func (l *loop) phase(service string) Phase {
 		return PhaseVerify
 	case s == nil:
 		return PhaseIdle
-	case s.pending != nil || s.waiting:
+	case s.pending != nil || s.waiting != nil:
 		return PhaseDirty
 	case s.failed != nil:
 		return PhaseFailed

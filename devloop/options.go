@@ -40,8 +40,14 @@ type UpResult struct {
 type DevOptions struct {
 	Up   UpOptions
 	Once bool // return when everything serves, or with the error
-	// OnUp, when set, is called with the result of every successful turn over
-	// the whole project: the first, and those after a change of the compose file.
+	// OnRead, when set, is called with the names of the project's services whenever
+	// it was read, sorted.
+	OnRead func(services []string)
+	// Started, when set, is called once, when the first turn over the whole
+	// project is over, however it went.
+	Started func()
+	// OnUp, when set, is called with the result of every successful turn over the
+	// whole project: when it first serves, and after changes of the compose file.
 	OnUp func(UpResult)
 	// Commands are what the user asks for while the loop runs; nil for none.
 	Commands <-chan Command

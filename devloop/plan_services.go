@@ -192,7 +192,7 @@ func (p *planner) sync(s translate.Service, name string) {
 	if files := p.filesToSync(name, work, fresh); files > 0 {
 		then(Action{Verb: Sync, Files: files})
 	}
-	if work.Restart || fresh && p.restartsOnSync(name) {
+	if work.Restart || (fresh || work.New) && p.restartsOnSync(name) {
 		then(Action{Verb: Rerun})
 	}
 	if len(work.Exec) > 0 {

@@ -51,8 +51,8 @@ type Dirty struct {
 type SyncWork struct {
 	Cause   string
 	Files   []model.FileSync
-	New     bool             // only containers that were not seen before are concerned
-	Restart bool             // restart the program after the files are there
+	New     bool             // there are containers that were not seen before
+	Restart bool             // restart the program after the files are there, also where they were seen
 	Exec    []model.ExecSpec // run after the files are there
 }
 

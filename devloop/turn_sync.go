@@ -102,11 +102,12 @@ func (t *turn) sync(ctx context.Context, service string) error {
 	return wrap(err, "sync %d files into service %q", len(work.Files), service)
 }
 
-// rerun restarts the program of a service in its containers.
+// rerun restarts the program of a service in its containers: in all of them
+// when that was asked for, else in those that had not had the synced files.
 func (t *turn) rerun(ctx context.Context, service string) error {
 	work := t.work[service]
 	err := t.inPods(ctx, service, func(ctx context.Context, pod model.PodState) error {
-		if work.New && t.have.Seen[pod.ContainerID] {
+		if !work.Restart && t.have.Seen[pod.ContainerID] {
 			return nil
 		}
 		return t.deps.Syncer.Restart(ctx, pod)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/devloop"
+	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 )
@@ -70,20 +71,17 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 		return err
 	}
 	defer s.close()
-	view.name(s.input.Project.ServiceNames())
 	commands := make(chan devloop.Command)
 	var logs sync.WaitGroup
 	defer logs.Wait()
 	logs.Go(func() { view.pruneBuilds(ctx, s) })
-	first := true
 	err = s.engine.Dev(ctx, devloop.DevOptions{
-		Up: up, Once: opts.once, Commands: commands,
-		OnUp: func(r devloop.UpResult) {
-			view.serving(r)
-			if !first || opts.once {
+		Up: up, Once: opts.once, Commands: commands, OnRead: view.name, OnUp: view.serving,
+		Started: func() {
+			if opts.once {
 				return
 			}
-			first = false
+			view.started()
 			view.readKeys(ctx, commands, quit)
 			if s.debug != nil {
 				logs.Go(func() { view.forwardDebugger(ctx, s) })
@@ -127,7 +125,7 @@ func (v *devView) event(e devloop.Event) {
 		_ = v.events.Encode(e) // standard output is gone when this fails, and so is its reader
 		return
 	}
-	if line := ui.EventLine(v.console.Color(), e, v.width); line != "" {
+	if line := ui.EventLine(v.console.Color(), e, v.nameWidth()); line != "" {
 		v.console.Line(line)
 	}
 	v.note(e)
@@ -137,10 +135,10 @@ func (v *devView) event(e devloop.Event) {
 func (v *devView) followLogs(ctx context.Context, s *session) {
 	err := s.kube.Tail(ctx, s.deploy.Namespace(), kube.TailOptions{
 		LogOptions: kube.LogOptions{Follow: true, Tail: 10},
-		Selector:   model.LabelProject + "=" + s.input.Project.Name,
+		Selector:   model.LabelProject + "=" + s.input.Project.Name + "," + apply.LabelOneOff + "!=True",
 		Want:       func(*corev1.Pod, string) bool { return true },
 	}, func(pod *corev1.Pod, line kube.LogLine) {
-		v.log(pod.Labels[model.LabelService], line.Text)
+		v.log(apply.ServiceOf(pod, line.Container), line.Text)
 	})
 	if err != nil && ctx.Err() == nil {
 		v.console.Line("logs: " + err.Error())
@@ -165,7 +163,7 @@ func (v *devView) log(service, text string) {
 	if only := v.filter(); only != "" && only != service {
 		return
 	}
-	v.console.Line(ui.Prefix(v.console.Color(), service, v.width) + strings.TrimRight(text, "\r"))
+	v.console.Line(ui.Prefix(v.console.Color(), service, v.nameWidth()) + strings.TrimRight(text, "\r"))
 }
 
 // lockedEncoder writes one JSON value a line, from several goroutines.

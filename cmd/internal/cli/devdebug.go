@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,9 +93,14 @@ func debuggerOf(command, env []string) debugger {
 // debugging is one service of a session under its language's debugger.
 type debugging struct {
 	service string
+	known   chan struct{} // closed when the service's image, and so its debugger, is known
 
 	mu       sync.Mutex
 	debugger debugger // as the last translation chose it
+}
+
+func newDebugging(service string) *debugging {
+	return &debugging{service: service, known: make(chan struct{})}
 }
 
 // translate is translate.Translate with the service made ready for its debugger.
@@ -116,9 +122,7 @@ func (d *debugging) prepare(in translate.Input) (translate.Input, error) {
 		return in, problem.New(fmt.Sprintf("debug service %q", name), errors.New("the project has no such service"), suggestion(name, in.Project.ServiceNames()))
 	}
 	chosen, command := debuggerFor(in, s)
-	d.mu.Lock()
-	d.debugger = chosen
-	d.mu.Unlock()
+	d.choose(chosen, in.Images[imageOf(in, s)].Ref != "")
 	if chosen.command != nil {
 		if len(command) == 0 {
 			return in, nil // the image is not known yet: nothing is started from this translation
@@ -148,14 +152,30 @@ func (d *debugging) prepare(in translate.Input) (translate.Input, error) {
 	return in, nil
 }
 
+// choose notes the debugger that a translation chose; known says whether it saw
+// the image.
+func (d *debugging) choose(chosen debugger, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.debugger = chosen
+	select {
+	case <-d.known:
+	default:
+		if known {
+			close(d.known)
+		}
+	}
+}
+
+// imageOf is the name under which the image of a service is known.
+func imageOf(in translate.Input, s types.ServiceConfig) string {
+	return cmp.Or(s.Image, in.Project.Name+"-"+s.Name)
+}
+
 // debuggerFor returns the debugger of a service and the command line that its
 // container runs, none when that is up to an image that is not known.
 func debuggerFor(in translate.Input, s types.ServiceConfig) (debugger, []string) {
-	ref := s.Image
-	if ref == "" {
-		ref = in.Project.Name + "-" + s.Name
-	}
-	facts := in.Images[ref]
+	facts := in.Images[imageOf(in, s)]
 	command := []string(s.Entrypoint)
 	arguments := []string(s.Command)
 	if s.Entrypoint == nil {
@@ -168,10 +188,15 @@ func debuggerFor(in translate.Input, s types.ServiceConfig) (debugger, []string)
 	return debuggerOf(command, facts.Env), command
 }
 
-// forwardDebugger leads a local port to the debugger of a service until ctx
-// ends, over restarts of its pod.
+// forwardDebugger leads a local port to the debugger of a service, once its
+// image says which that is, until ctx ends, over restarts of its pod.
 func (v *devView) forwardDebugger(ctx context.Context, s *session) {
 	service := s.debug.service
+	select {
+	case <-s.debug.known:
+	case <-ctx.Done():
+		return
+	}
 	s.debug.mu.Lock()
 	d := s.debug.debugger
 	s.debug.mu.Unlock()

@@ -22,13 +22,13 @@ type devView struct {
 	app     *App
 	console *ui.Console
 	events  *lockedEncoder // --format json: events and logs as JSON lines
-	width   int            // of service names
 	quit    atomic.Bool    // the user pressed q
 	rebuilt chan struct{}  // a rebuild serves
 	restore func()         // gives the terminal back as it was
 
 	mu       sync.Mutex
 	services []string
+	width    int    // of their names
 	only     string // whose logs are shown; "" for all
 	urls     []string
 	failed   map[string]string // what is wrong, by service
@@ -58,10 +58,27 @@ func (v *devView) close() {
 
 // name tells the view which services there are.
 func (v *devView) name(services []string) {
-	v.services = services
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.services, v.width = services, 0
 	for _, name := range services {
 		v.width = max(v.width, len(name))
 	}
+	if !slices.Contains(services, v.only) {
+		v.only = ""
+	}
+}
+
+func (v *devView) nameWidth() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.width
+}
+
+// started is called when the first turn is over, however it went.
+func (v *devView) started() {
+	v.console.Serve()
+	v.showStatus()
 }
 
 // serving is called when the whole project is up.
@@ -149,6 +166,7 @@ func (v *devView) press(ctx context.Context, key byte, commands chan<- devloop.C
 	switch key {
 	case 'q', 3, 4: // Ctrl-C and Ctrl-D: raw mode sends no signal
 		v.quit.Store(true)
+		v.restore() // from now on Ctrl-C is a signal again
 		quit()
 	case 'r':
 		send(devloop.CommandRebuild)

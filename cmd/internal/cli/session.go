@@ -90,7 +90,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	s.images = images
 	translator := translate.Translate
 	if opts.debug != "" {
-		s.debug = &debugging{service: opts.debug}
+		s.debug = newDebugging(opts.debug)
 		translator = s.debug.translate
 	}
 	first := &s.input // read already; a change reads it again

@@ -1,0 +1,197 @@
+package devloop
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func TestOnceGoesOnWhenFilesChangeDuringTheTurn(t *testing.T) {
+	for file, content := range map[string]string{"web/main.go": "v2", "compose.yaml": "2"} {
+		t.Run(file, func(t *testing.T) {
+			s := newSession(t, map[string]string{"web/main.go": "v1"})
+			s.set(svc{Name: "web", Build: s.buildOf("web"), Ports: port})
+			s.brake = func(ctx context.Context, what string) error {
+				if what == "build p-web" && s.logged(what) == 1 {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			}
+			s.dev(DevOptions{Once: true})
+			s.until("the build runs", func() bool { return s.running["build"] == 1 })
+			s.write(file, content)
+			err := <-s.done
+			s.done <- nil
+			if err != nil {
+				t.Fatal(err)
+			}
+			pods := s.containers("web")
+			if want := strings.TrimPrefix(content, "2"); len(pods) != 1 || !strings.HasSuffix(pods[0]["/app/main.go"], want) {
+				t.Errorf("containers %v", pods)
+			}
+			if s.logged("publish") == 0 || s.logged("prune") == 0 {
+				t.Errorf("the turn over the project was never finished: %v", s.log)
+			}
+		})
+	}
+}
+
+func TestFirstTurnThatFailsIsFinishedWhenItIsCured(t *testing.T) {
+	s := newSession(t, map[string]string{"db/main.go": "syntax error"})
+	s.set(svc{Name: "db", Build: s.buildOf("db")}, svc{Name: "web", Image: "w", DependsOn: depends("db healthy"), Ports: port})
+	var started, up atomic.Int32
+	s.dev(DevOptions{Started: func() { started.Add(1) }, OnUp: func(r UpResult) {
+		if len(r.URLs) == 1 {
+			up.Add(1)
+		}
+	}})
+	s.kind(1, EventFailed, "db")
+	s.until("the other work is over", func() bool { return s.running["publish"] == 0 && s.count("publish") == 1 })
+	s.write("db/main.go", "good")
+	s.kind(1, EventServing, "db")
+	s.up()
+	s.cancel()
+	s.done <- <-s.done
+	if started.Load() != 1 || up.Load() != 1 || s.logged("prune") != 1 {
+		t.Errorf("started %d times, up %d times, pruned %d times", started.Load(), up.Load(), s.logged("prune"))
+	}
+}
+
+func TestFailureStaysShownWhenASyncCameInMeanwhile(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
+	release := make(chan struct{})
+	s.mu.Lock()
+	s.fault["build p-web"] = errors.New("npm says no")
+	s.brake = func(ctx context.Context, what string) error {
+		if what == "build p-web" {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	}
+	s.mu.Unlock()
+	s.write("web/package.json", "{bad}")
+	s.until("the build runs", func() bool { return s.running["build"] == 1 })
+	s.write("src/a.js", "2")
+	s.kind(2, EventChange, "web")
+	close(release)
+	s.holds("web", "/srv/a.js", "2")
+	s.kind(1, EventFailed, "web")
+	s.mu.Lock()
+	delete(s.fault, "build p-web")
+	s.mu.Unlock()
+	s.write("src/b.js", "1")
+	s.holds("web", "/app/package.json", "{bad}")
+	if e := s.kind(1, EventServing, "web"); e.Action != "rebuild" {
+		t.Errorf("serving though its build had failed: %+v", e)
+	}
+}
+
+func TestNewContainerOfAFailedServiceGetsTheFiles(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
+	s.write("src/a.js", "2")
+	s.holds("web", "/srv/a.js", "2")
+	s.kind(1, EventServing, "web")
+	s.mu.Lock()
+	s.fault["build p-web"] = errors.New("npm says no")
+	s.mu.Unlock()
+	s.write("web/package.json", "{bad}")
+	s.kind(1, EventFailed, "web")
+	s.killPod("web")
+	s.holds("web", "/srv/a.js", "2")
+	if n := s.logged("build p-web"); n != 2 {
+		t.Errorf("built %d times: a new container is no reason to try a build again", n)
+	}
+	if strings.Count(s.eventText(), `"event":"serving","service":"web"`) != 1 {
+		t.Errorf("a service whose build failed counts as serving:\n%s", s.eventText())
+	}
+}
+
+func TestRestartThatWasSkippedIsMadeUpFor(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "db", Image: "d"}, svc{Name: "web", Image: "w", DependsOn: depends("db healthy restart")})
+	if _, err := New(s.deps(s.project)).Up(t.Context(), UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.dev(DevOptions{})
+	s.up()
+	s.mu.Lock()
+	s.fault["wait db"], s.once["wait db"] = errors.New("crash loop"), true
+	s.mu.Unlock()
+	s.commands <- Command{Verb: CommandRestart, Service: "db"}
+	s.kind(1, EventFailed, "db")
+	s.mu.Lock()
+	s.notify() // a look at the cluster after the failure shows db ready
+	s.mu.Unlock()
+	s.until("web restarts once db has recovered", func() bool { return s.count("recreate web") == 1 })
+}
+
+func TestOneTimerForAllThatIsTriedAgain(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "a", Image: "a"}, svc{Name: "b", Image: "b"}, svc{Name: "c", Image: "c"})
+	for _, name := range []string{"a", "b", "c"} {
+		s.fault["apply "+name], s.once["apply "+name] = errors.New("connection refused"), true
+	}
+	s.dev(DevOptions{})
+	for _, name := range []string{"a", "b", "c"} {
+		if e := s.kind(1, EventFailed, name); e.Why != "tried again in 1s" {
+			t.Errorf("%s: %s", name, e.Why)
+		}
+	}
+	s.up()
+}
+
+func TestProgramsThatHaveAllAreNotRestarted(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing("sync+restart"))
+	s.dev(DevOptions{})
+	s.up()
+	s.write("src/a.js", "2")
+	s.kind(1, EventServing, "web")
+	s.write("compose.yaml", "2")
+	s.kind(2, EventServing, "")
+	restarts := func() (n []int32) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range s.services["web"].pods {
+			n = append(n, p.restarts)
+		}
+		return n
+	}
+	if got := restarts(); !slices.Equal(got, []int32{1, 1, 1}) {
+		t.Errorf("restarts %v after a change of the compose file that changed nothing", got)
+	}
+	s.killPod("web")
+	s.holds("web", "/srv/a.js", "2")
+	s.until("the new one has started again", func() bool { return s.services["web"].pods[2].restarts == 1 })
+	if got := restarts(); !slices.Equal(got, []int32{1, 1, 1}) {
+		t.Errorf("restarts %v after a new container came", got)
+	}
+}
+
+func TestForceRecreateCountsForTheFirstTurn(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "web", Image: "w"})
+	if _, err := New(s.deps(s.project)).Up(t.Context(), UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.dev(DevOptions{Up: UpOptions{ForceRecreate: true}})
+	s.up()
+	s.write("compose.yaml", "2")
+	s.kind(2, EventServing, "")
+	if n := s.logged("recreate web"); n != 1 {
+		t.Errorf("recreated %d times", n)
+	}
+}
