@@ -13,7 +13,8 @@ import (
 // they say otherwise.
 type Deps struct {
 	// Read reads the compose project from its files. It is called again
-	// whenever one of translate.Input.Files changes.
+	// whenever one of translate.Input.Files changes; with an error, Files is what it
+	// looked at or for.
 	Read func(ctx context.Context) (translate.Input, error)
 	// Translate is translate.Translate.
 	Translate func(translate.Input, translate.Target) (translate.Result, error)

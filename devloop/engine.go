@@ -57,31 +57,40 @@ func (e *Engine) Plan(ctx context.Context, opts UpOptions) (Plan, error) {
 	return Decide(want, have, Dirty{All: "up"}), nil
 }
 
+// An unobserved is why the cluster could not be observed: nothing is wrong with
+// the project.
+type unobserved struct{ error }
+
+// Unwrap returns the reason.
+func (e unobserved) Unwrap() error { return e.error }
+
 // prepare reads and translates the project and observes the cluster. facts are
-// the images that are known already.
+// the images that are known already. With an error Want has the files at least
+// that were looked at.
 func (e *Engine) prepare(ctx context.Context, opts UpOptions, facts map[string]model.ImageFacts) (Want, Have, error) {
 	in, err := e.deps.Read(ctx)
+	looked := Want{Input: in}
 	if err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, err
 	}
 	in, err = scaled(in, opts.Scale)
 	if err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, err
 	}
 	result, err := e.deps.Translate(withFacts(in, facts), e.deps.Target)
 	if err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, err
 	}
 	want, err := newWant(in, result, opts)
 	if err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, err
 	}
 	if err := want.blocked(); err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, err
 	}
 	states, err := e.deps.Applier.Observe(ctx)
 	if err != nil {
-		return Want{}, Have{}, err
+		return looked, Have{}, unobserved{err}
 	}
 	have := Have{Facts: facts, Services: map[string]model.ServiceState{}}
 	for _, s := range states {

@@ -393,6 +393,9 @@ func (w *world) Restart(ctx context.Context, service string) error {
 func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.fault["observe"]; err != nil {
+		return nil, err
+	}
 	var states []model.ServiceState
 	for _, name := range sortedKeys(w.services) {
 		s := w.services[name]

@@ -54,6 +54,7 @@ type loop struct {
 	unfinished  *dirt         // a turn over the whole project was not carried out in full
 	started     bool          // a turn over the whole project is over
 	failed      []error       // what failed of what belongs to no single service
+	unread      error         // why the project as its files are now could not be read
 	projectDirt *dirt         // the project is to be read again
 	reading     *dirt         // it is being read, for this
 	deferred    []watch.Batch // changes that came meanwhile

@@ -3,6 +3,7 @@ package devloop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 type prepared struct {
 	want     Want
 	services map[string]model.ServiceState
-	set      watchSet
+	set      watchSet                    // with an error, the one up to now with the files that were looked for
 	initial  map[string][]model.FileSync // what initial_sync asks for, by service
 	err      error
 }
@@ -29,13 +30,23 @@ type prepared struct {
 // them. facts are the images known so far.
 func (l *loop) prepare(ctx context.Context, facts map[string]model.ImageFacts) prepared {
 	want, have, err := l.e.prepare(ctx, l.opts.Up, facts)
+	if err != nil && l.watcher != nil {
+		set, more := l.set.withFiles(want.Input.Files)
+		if more { // it may have come before it was watched
+			l.watcher.SetRoots(ctx, set.roots())
+			want, have, err = l.e.prepare(ctx, l.opts.Up, facts)
+		}
+		if err != nil {
+			return prepared{set: set, err: err}
+		}
+	}
 	if err != nil {
 		return prepared{err: err}
 	}
 	want.Follow = !l.opts.Once
 	set, err := newWatchSet(want, l.e.deps.Syncer != nil && l.e.deps.Target.AgentDir != "")
 	if err != nil {
-		return prepared{err: err}
+		return prepared{set: l.set, err: err}
 	}
 	if l.watcher != nil {
 		l.watcher.SetRoots(ctx, set.roots())
@@ -97,9 +108,7 @@ func (l *loop) readAgain(p prepared) {
 	cause := *l.reading
 	l.reading = nil
 	if p.err != nil {
-		if !errors.Is(p.err, context.Canceled) {
-			l.send(Event{Kind: EventFailed, Seq: cause.seq, Cause: cause.cause(), Action: "apply", Error: p.err, Why: "the project stays as it was"})
-		}
+		l.stay(p, cause)
 		l.takeDeferred()
 		return
 	}
@@ -112,6 +121,22 @@ func (l *loop) readAgain(p prepared) {
 		return
 	}
 	l.launchProject(cause)
+}
+
+// stay goes on with the project as it was, until a file that was read changes,
+// or until the cluster answers if that was all that was wrong.
+func (l *loop) stay(p prepared, cause dirt) {
+	if errors.Is(p.err, context.Canceled) {
+		return
+	}
+	l.set, l.unread = p.set, p.err
+	why := "the project stays as it was"
+	if errors.As(p.err, new(unobserved)) {
+		cause.again = true
+		l.projectDirt = &cause
+		why = fmt.Sprintf("tried again in %s", l.again())
+	}
+	l.send(Event{Kind: EventFailed, Seq: cause.seq, Cause: cause.cause(), Action: "apply", Error: p.err, Why: why})
 }
 
 func (l *loop) takeDeferred() {
@@ -138,9 +163,12 @@ func (l *loop) adopt(p prepared) {
 			delete(l.services, name)
 		}
 	}
+	l.unread = nil
 	l.have.Services = p.services
 	l.have.Stale = l.staleBecauseOf(old)
-	l.have.Ledger = l.newLedger(p)
+	ledger := l.newLedger(p)
+	l.have.Seen = l.stillSeen(ledger)
+	l.have.Ledger = ledger
 	l.group = groups(l.want)
 	if l.opts.OnRead != nil {
 		var names []string
@@ -190,6 +218,25 @@ func (l *loop) newLedger(p prepared) map[string][]model.FileSync {
 		}
 	}
 	return ledger
+}
+
+// stillSeen lists the containers that have all of a new ledger too: those of a
+// service that is to get more, by a new initial_sync, have not.
+func (l *loop) stillSeen(ledger map[string][]model.FileSync) map[string]bool {
+	seen := maps.Clone(l.have.Seen)
+	for service, files := range ledger {
+		old := map[model.FileSync]bool{}
+		for _, f := range l.have.Ledger[service] {
+			old[f] = true
+		}
+		if !slices.ContainsFunc(files, func(f model.FileSync) bool { return !old[f] }) {
+			continue
+		}
+		for _, p := range l.have.Services[service].Pods {
+			delete(seen, p.ContainerID)
+		}
+	}
+	return seen
 }
 
 // leadsTo reports whether r could have asked for f.

@@ -310,6 +310,9 @@ func (l *loop) concludeProject(t *trip) {
 // nil when everything serves.
 func (l *loop) outcome() error {
 	e := RunError{Failed: l.failed}
+	if l.unread != nil {
+		e.Failed = append(slices.Clone(e.Failed), l.unread)
+	}
 	for _, name := range sortedKeys(l.services) {
 		s := l.services[name]
 		if s.failed != nil && !containsError(e.Failed, s.failed) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
 func TestOnceGoesOnWhenFilesChangeDuringTheTurn(t *testing.T) {
@@ -194,4 +196,86 @@ func TestForceRecreateCountsForTheFirstTurn(t *testing.T) {
 	if n := s.logged("recreate web"); n != 1 {
 		t.Errorf("recreated %d times", n)
 	}
+}
+
+func (s *session) unreadable(err error, files ...string) {
+	s.projectMu.Lock()
+	defer s.projectMu.Unlock()
+	s.readErr, s.files = err, files
+}
+
+func TestEditOfTheComposeFileOutlivesAClusterThatIsAway(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "web", Image: "w"})
+	s.dev(DevOptions{})
+	s.up()
+	s.set(svc{Name: "web", Image: "w"}, svc{Name: "new", Image: "n"})
+	s.mu.Lock()
+	s.fault["observe"] = errors.New("connection refused")
+	s.mu.Unlock()
+	s.write("compose.yaml", "2")
+	if e := s.kind(1, EventFailed, ""); e.Why != "tried again in 1s" {
+		t.Errorf("event %+v", e)
+	}
+	s.mu.Lock()
+	delete(s.fault, "observe")
+	s.mu.Unlock()
+	s.kind(2, EventServing, "")
+	s.until("the new service is there", func() bool { return s.services["new"] != nil })
+}
+
+func TestFileThatAProjectLacksCuresItWhenItComes(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "web", Image: "w"})
+	s.dev(DevOptions{})
+	s.up()
+	s.unreadable(errors.New(`services.web.env_file[0]: there is no such file`), s.path("later.env"))
+	s.write("compose.yaml", "2")
+	s.kind(1, EventFailed, "")
+	s.set(svc{Name: "web", Image: "w"}, svc{Name: "new", Image: "n"})
+	s.unreadable(nil, s.path("later.env"))
+	s.write("later.env", "A=1")
+	if e := s.kind(2, EventServing, ""); e.Cause != "source changed: later.env" {
+		t.Errorf("event %+v", e)
+	}
+	s.until("the new service is there", func() bool { return s.services["new"] != nil })
+}
+
+func TestOnceFailsWhenTheProjectCannotBeReadAgain(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "web", Image: "w"})
+	release := make(chan struct{})
+	s.brake = func(ctx context.Context, what string) error {
+		if what == "wait web" {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+		return ctx.Err()
+	}
+	s.dev(DevOptions{Once: true})
+	s.until("it waits", func() bool { return s.running["wait"] == 1 })
+	s.unreadable(errors.New("compose.yaml:3: no such key"))
+	s.write("compose.yaml", "broken")
+	s.kind(1, EventFailed, "")
+	close(release)
+	err := <-s.done
+	s.done <- nil
+	if err == nil || !strings.Contains(err.Error(), "no such key") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestInitialSyncThatIsAddedReachesContainersThatRun(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
+	s.write("src/b.js", "1")
+	s.holds("web", "/srv/b.js", "1")
+	s.kind(1, EventServing, "web")
+	s.set(s.syncing("sync", func(r *types.Trigger) { r.InitialSync = true }))
+	s.write("compose.yaml", "2")
+	s.holds("web", "/srv/a.js", "1")
 }

@@ -34,6 +34,7 @@ type session struct {
 	projectMu sync.Mutex
 	project   *types.Project
 	readErr   error
+	files     []string // that the project is read from besides compose.yaml
 
 	eventMu sync.Mutex
 	events  []Event
@@ -71,7 +72,7 @@ func (s *session) set(services ...svc) {
 func (s *session) read(context.Context) (translate.Input, error) {
 	s.projectMu.Lock()
 	defer s.projectMu.Unlock()
-	return translate.Input{Project: s.project, Files: []string{s.path("compose.yaml")}}, s.readErr
+	return translate.Input{Project: s.project, Files: append([]string{s.path("compose.yaml")}, s.files...)}, s.readErr
 }
 
 func (s *session) translate(in translate.Input, target translate.Target) (translate.Result, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -113,6 +114,18 @@ func newWatchSet(want Want, syncs bool) (watchSet, error) {
 	}
 	sort.Strings(ws.warnings)
 	return ws, nil
+}
+
+// withFiles returns a set that has files as part of the project too, and whether
+// any of them is new to it.
+func (ws watchSet) withFiles(files []string) (watchSet, bool) {
+	project := maps.Clone(ws.project)
+	for _, f := range files {
+		project[f] = true
+	}
+	more := len(project) > len(ws.project)
+	ws.project = project
+	return ws, more
 }
 
 // redefines reports whether a change of the file called name changes the

@@ -13,7 +13,7 @@ import (
 
 // Read finds, loads and checks a compose project. Errors are of type
 // *translate.Error or translate.Errors: as many as could be found at once, each
-// with file and line.
+// with file and line. Input.Files is then what was looked at or for.
 func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 	sel, warnings, err := discover(o)
 	if err != nil {
@@ -28,7 +28,7 @@ func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 	}
 	project, err := r.project(sel)
 	if err != nil {
-		return translate.Input{}, Source{}, err
+		return r.failed(err)
 	}
 	input := translate.Input{
 		Project:   project,
@@ -40,10 +40,15 @@ func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 		r.checkContents(project, input.Paths)
 	}
 	if err := r.err(); err != nil {
-		return translate.Input{}, Source{}, err
+		return r.failed(err)
 	}
 	input.Files = slices.Sorted(maps.Keys(r.files))
 	return input, Source{Dir: sel.dir, ComposeFiles: sel.files, Profiles: project.Profiles, Warnings: r.warnings}, nil
+}
+
+// failed returns what is known of a project that cannot be read.
+func (r *reader) failed(err error) (translate.Input, Source, error) {
+	return translate.Input{Files: slices.Sorted(maps.Keys(r.files))}, Source{}, err
 }
 
 // project reads the files, merges them, and makes the typed project of them.
