@@ -103,6 +103,14 @@ func (c *Client) RemoveContainer(ctx context.Context, id string) error {
 	return err
 }
 
+// RenameContainer gives a container another name.
+func (c *Client) RenameContainer(ctx context.Context, id, name string) error {
+	return c.api.ContainerRename(ctx, id, name)
+}
+
+// IsNotFound reports whether the engine says that there is no such thing.
+func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }
+
 // SetRestartPolicy changes what the engine does when the container ends or the
 // engine itself starts: no, always, unless-stopped.
 func (c *Client) SetRestartPolicy(ctx context.Context, id, policy string) error {

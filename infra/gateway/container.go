@@ -41,14 +41,33 @@ func newConfig(routes []Route, slots []slot, nodes []string) configFile {
 	return c
 }
 
+// A prepared gateway has all it needs to start.
+type prepared struct {
+	id         string
+	generation string // of its configuration
+	slots      []slot
+}
+
 // create makes and starts the gateway, and undoes it when that goes wrong.
-func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts, slots []slot, agentHash string) (err error) {
-	label, err := json.Marshal(slots)
+func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts, slots []slot, agentHash string) error {
+	g, err := p.prepare(ctx, spec, ContainerName(spec.Cluster, spec.Project), cluster, slots, agentHash)
 	if err != nil {
 		return err
 	}
+	if err := p.start(ctx, spec, g); err != nil {
+		return errors.Join(err, p.discard(ctx, g.id))
+	}
+	return nil
+}
+
+// prepare makes a gateway's container, and undoes it when that goes wrong.
+func (p *Publisher) prepare(ctx context.Context, spec Spec, name string, cluster clusterFacts, slots []slot, agentHash string) (prepared, error) {
+	label, err := json.Marshal(slots)
+	if err != nil {
+		return prepared{}, err
+	}
 	run := docker.RunSpec{
-		Image: spec.Image, Name: ContainerName(spec.Cluster, spec.Project), Network: cluster.network,
+		Image: spec.Image, Name: name, Network: cluster.network,
 		Entrypoint: []string{agent.Path, "proxy", "--config", configPath},
 		Labels: map[string]string{
 			model.LabelGateway: spec.Project, model.LabelProject: spec.Project, model.LabelCluster: spec.Cluster,
@@ -61,29 +80,34 @@ func (p *Publisher) create(ctx context.Context, spec Spec, cluster clusterFacts,
 	}
 	id, err := p.engine.CreateContainer(ctx, run)
 	if err != nil {
-		return asTaken(err, nil)
+		return prepared{}, asTaken(err, nil)
 	}
-	defer func() {
-		if err != nil {
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-			defer cancel()
-			err = errors.Join(err, p.engine.RemoveContainer(clean, id))
-		}
-	}()
 	config := newConfig(spec.Routes, slots, cluster.nodes)
-	if err := agent.Install(ctx, p.engine, id); err != nil {
+	err = agent.Install(ctx, p.engine, id)
+	if err == nil {
+		err = p.writeConfig(ctx, id, config)
+	}
+	if err != nil {
+		return prepared{}, errors.Join(err, p.discard(ctx, id))
+	}
+	return prepared{id: id, generation: config.Generation, slots: slots}, nil
+}
+
+func (p *Publisher) discard(ctx context.Context, id string) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+	defer cancel()
+	return p.engine.RemoveContainer(clean, id)
+}
+
+// start starts a gateway and returns when its ports lead somewhere.
+func (p *Publisher) start(ctx context.Context, spec Spec, g prepared) error {
+	if err := p.engine.StartContainer(ctx, g.id); err != nil {
+		return p.explain(ctx, spec, asTaken(err, g.slots))
+	}
+	if err := p.ready(ctx, g.id, g.generation); err != nil {
 		return err
 	}
-	if err := p.writeConfig(ctx, id, config); err != nil {
-		return err
-	}
-	if err := p.engine.StartContainer(ctx, id); err != nil {
-		return p.explain(ctx, spec, asTaken(err, slots))
-	}
-	if err := p.ready(ctx, id, config.Generation); err != nil {
-		return err
-	}
-	return p.reachable(ctx, slots)
+	return p.reachable(ctx, g.slots)
 }
 
 // reconfigure tells a running gateway where its ports lead now.

@@ -79,6 +79,9 @@ func TestGateway(t *testing.T) {
 		"GatewayOutlivesNodes":                   testGatewayOutlivesNodes,
 		"TwoPublishersAtOnceEndWithOneGateway":   testTwoPublishersAtOnceEndWithOneGateway,
 		"GatewayOfAKilledBerthIsMadeAnew":        testGatewayOfAKilledBerthIsMadeAnew,
+		"FailedReplacementKeepsWhatWorked":       testFailedReplacementKeepsWhatWorked,
+		"KilledReplacementIsFinished":            testKilledReplacementIsFinished,
+		"TwoReplacementsAtOnceEndWithOneGateway": testTwoReplacementsAtOnceEndWithOneGateway,
 		"ClusterThatIsNotThereIsAProblem":        testClusterThatIsNotThereIsAProblem,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,11 +166,11 @@ func testPublishedPortsAnswerWhenPublishReturns(t *testing.T, c *fakeCluster) {
 
 func containerID(t *testing.T, c *fakeCluster, project string) string {
 	t.Helper()
-	g, err := New(c.engine).find(t.Context(), c.name, project)
-	if err != nil || g == nil {
-		t.Fatalf("no gateway: %v", err)
+	all, err := New(c.engine).ofProject(t.Context(), c.name, project)
+	if err != nil || len(all) != 1 || all[0].Name != ContainerName(c.name, project) {
+		t.Fatalf("gateways: %+v, %v", all, err)
 	}
-	return g.id
+	return all[0].id
 }
 
 func testNewTargetsKeepContainerAndConnections(t *testing.T, c *fakeCluster) {
@@ -312,17 +315,115 @@ func testGatewayOfAKilledBerthIsMadeAnew(t *testing.T, c *fakeCluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := New(c.engine).find(t.Context(), c.name, "p")
-	if err != nil || g == nil || !g.making {
-		t.Fatalf("got %+v, %v", g, err)
-	}
-	g.since = time.Now().Add(-time.Hour) // as if it had been left an hour ago
-	if err := New(c.engine).letFinish(t.Context(), *g, progress.Start(progress.Discard, "x", "")); err != nil {
-		t.Fatal(err)
-	}
+	c.letFinishLeft(t)
 	port := c.publish(t, "p", to(30080, 0, "tcp"))[0]
 	if _, err := greet(address(port)); err != nil || containerID(t, c, "p") == id {
 		t.Errorf("%v", err)
+	}
+}
+
+// letFinishLeft finds what a berth left that was killed, an hour ago as it were.
+func (c *fakeCluster) letFinishLeft(t *testing.T) {
+	t.Helper()
+	all, err := New(c.engine).ofProject(t.Context(), c.name, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := slices.IndexFunc(all, Gateway.making)
+	if left < 0 {
+		t.Fatalf("got %+v", all)
+	}
+	all[left].since = time.Now().Add(-time.Hour)
+	if err := New(c.engine).letFinish(t.Context(), all[left], progress.Start(progress.Discard, "x", "")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testFailedReplacementKeepsWhatWorked(t *testing.T, c *fakeCluster) {
+	works := to(30080, 0, "tcp")
+	port := c.publish(t, "p", works)[0]
+	before := containerID(t, c, "p")
+	foreign := to(30081, freeHostPort(t, "tcp"), "tcp")
+	foreign.HostIP = "192.0.2.1" // of TEST-NET-1, no address of this host
+	_, err := New(c.engine).Publish(t.Context(), Spec{Project: "p", Cluster: c.name, Routes: []Route{works, foreign}}, progress.Discard)
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Errorf("got %v", err)
+	}
+	if after := containerID(t, c, "p"); after != before {
+		t.Error("another gateway is there now")
+	}
+	if again := c.publish(t, "p", works)[0]; again != port {
+		t.Errorf("the port moved from %v to %v", port, again)
+	}
+	if _, err := greet(address(port)); err != nil {
+		t.Error(err)
+	}
+}
+
+func testKilledReplacementIsFinished(t *testing.T, c *fakeCluster) {
+	for name, killed := range map[string]struct{ started, removed bool }{
+		"before the new one started": {},
+		"after":                      {started: true},
+		"after the old one went":     {started: true, removed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, p := t.Context(), New(c.engine)
+			port := c.publish(t, "p", to(30080, 0, "tcp"))[0]
+			old, err := p.ofProject(ctx, c.name, "p")
+			if err != nil {
+				t.Fatal(err)
+			}
+			facts, err := p.cluster(ctx, c.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec := Spec{Project: "p", Cluster: c.name, Image: facts.image, Routes: []Route{to(30080, port.HostPort, "tcp")}}
+			slots, err := assign(spec.Routes, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := p.prepare(ctx, spec, old[0].Name+nextSuffix, facts, slots, old[0].agent)
+			if err == nil {
+				err = c.engine.StopContainer(ctx, old[0].id, stopGrace)
+			}
+			if err == nil && killed.started {
+				err = p.start(ctx, spec, next)
+			}
+			if err == nil && killed.removed {
+				err = c.engine.RemoveContainer(ctx, old[0].id)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.letFinishLeft(t)
+			c.publish(t, "p", spec.Routes...)
+			if id := containerID(t, c, "p"); killed.started && id != next.id {
+				t.Error("a gateway that ran was made anew")
+			}
+			if _, err := greet(address(port)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func testTwoReplacementsAtOnceEndWithOneGateway(t *testing.T, c *fakeCluster) {
+	port := c.publish(t, "p", to(30080, 0, "tcp"))[0]
+	var both sync.WaitGroup
+	for range 2 {
+		another := freeHostPort(t, "tcp")
+		both.Go(func() {
+			_, err := New(c.engine).Publish(context.Background(), Spec{Project: "p", Cluster: c.name,
+				Routes: []Route{to(30080, port.HostPort, "tcp"), to(30081, another, "tcp")}}, progress.Discard)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	containerID(t, c, "p") // checks that there is one
+	if _, err := greet(address(port)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -37,11 +37,11 @@ type Gateway struct {
 	Running bool
 	Ports   []model.PublishedPort // with the host ports that were given out
 
-	id     string
-	agent  string // hash of the binary it was made with
-	slots  []slot
-	making bool // created and not started yet: another berth is at it, or was killed there
-	since  time.Time
+	id      string
+	agent   string // hash of the binary it was made with
+	slots   []slot
+	created bool // and not started yet
+	since   time.Time
 }
 
 // Publisher makes gateways on one engine.
@@ -114,17 +114,9 @@ func (p *Publisher) publish(ctx context.Context, spec Spec, task *progress.Task)
 
 // attempt does it once. refused are host ports that turned out to be taken.
 func (p *Publisher) attempt(ctx context.Context, spec Spec, cluster clusterFacts, refused map[string]bool, task *progress.Task) ([]model.PublishedPort, error) {
-	old, err := p.find(ctx, spec.Cluster, spec.Project)
+	old, err := p.settled(ctx, spec.Cluster, spec.Project, task)
 	if err != nil {
 		return nil, err
-	}
-	if old != nil && old.making {
-		if err := p.letFinish(ctx, *old, task); err != nil {
-			return nil, err
-		}
-		if old, err = p.find(ctx, spec.Cluster, spec.Project); err != nil {
-			return nil, err
-		}
 	}
 	var had []slot
 	if old != nil {
@@ -156,60 +148,52 @@ func (p *Publisher) bring(ctx context.Context, spec Spec, cluster clusterFacts, 
 		own = old.slots
 		if old.Running && old.agent == current && sameListeners(old.slots, slots) {
 			keepInside(slots, old.slots)
-			return p.reconfigure(ctx, *old, newConfig(spec.Routes, slots, cluster.nodes))
+			return replacedMeanwhile(p.reconfigure(ctx, *old, newConfig(spec.Routes, slots, cluster.nodes)))
 		}
 	}
 	if err := p.checkFree(ctx, spec, slots, own); err != nil {
 		return err
+	}
+	task.Update("starting the gateway")
+	if old != nil && old.Running {
+		return p.replace(ctx, *old, spec, cluster, slots, current)
 	}
 	if old != nil {
 		if err := p.remove(ctx, *old); err != nil {
 			return err
 		}
 	}
-	task.Update("starting the gateway")
 	return p.create(ctx, spec, cluster, slots, current)
-}
-
-// letFinish waits until another berth has started the gateway it is making, or
-// it has become plain that it was killed before it could.
-func (p *Publisher) letFinish(ctx context.Context, g Gateway, task *progress.Task) error {
-	task.Update("another berth is starting the gateway")
-	const enough = 10 * time.Second
-	ctx, cancel := context.WithDeadline(ctx, g.since.Add(enough))
-	defer cancel()
-	for {
-		now, err := p.find(ctx, g.Cluster, g.Project)
-		if err == nil && (now == nil || now.id != g.id || !now.making) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return p.remove(context.WithoutCancel(ctx), g)
-			}
-			return context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // Remove ends the gateway of a project, if it has one. When it returns the host
 // ports are free.
 func (p *Publisher) Remove(ctx context.Context, cluster, project string) error {
-	g, err := p.find(ctx, cluster, project)
-	if err != nil || g == nil {
+	all, err := p.ofProject(ctx, cluster, project)
+	if err != nil {
 		return err
 	}
-	return p.remove(ctx, *g)
+	return p.removeEach(ctx, all)
 }
 
 // RemoveAll ends all gateways of a cluster, before or after the cluster itself goes.
 func (p *Publisher) RemoveAll(ctx context.Context, cluster string) error {
-	all, err := p.List(ctx, cluster)
+	found, err := p.containers(ctx, cluster)
 	if err != nil {
 		return err
 	}
+	var all []Gateway
+	for _, c := range found {
+		g, err := p.read(ctx, c)
+		if err != nil {
+			return err
+		}
+		all = append(all, g)
+	}
+	return p.removeEach(ctx, all)
+}
+
+func (p *Publisher) removeEach(ctx context.Context, all []Gateway) error {
 	for _, g := range all {
 		if err := p.remove(ctx, g); err != nil {
 			return err
@@ -230,7 +214,10 @@ func (p *Publisher) List(ctx context.Context, cluster string) ([]Gateway, error)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, g)
+		replaced := slices.ContainsFunc(found, func(o docker.Container) bool { return g.isNext() && o.Name+nextSuffix == g.Name })
+		if !replaced {
+			all = append(all, g)
+		}
 	}
 	slices.SortFunc(all, func(a, b Gateway) int {
 		return strings.Compare(a.Project+"\x00"+a.Cluster, b.Project+"\x00"+b.Cluster)
@@ -258,19 +245,7 @@ func (p *Publisher) read(ctx context.Context, c docker.Container) (Gateway, erro
 	return gatewayOf(c, raw), nil
 }
 
-func (p *Publisher) find(ctx context.Context, cluster, project string) (*Gateway, error) {
-	found, err := p.containers(ctx, cluster)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range found {
-		if c.Labels[model.LabelGateway] == project {
-			g, err := p.read(ctx, c)
-			return &g, err
-		}
-	}
-	return nil, nil
-}
+func isOf(c docker.Container, project string) bool { return c.Labels[model.LabelGateway] == project }
 
 func (p *Publisher) remove(ctx context.Context, g Gateway) error {
 	if err := p.engine.RemoveContainer(ctx, g.id); err != nil {

@@ -224,7 +224,7 @@ func addresses(ports []model.PublishedPort) string {
 func gatewayOf(c docker.Container, file []byte) Gateway {
 	g := Gateway{
 		Project: c.Labels[model.LabelGateway], Cluster: c.Labels[model.LabelCluster], Name: c.Name,
-		Running: c.Running(), making: c.State == "created", since: c.Created, id: c.ID, agent: c.Labels[labelAgent],
+		Running: c.Running(), created: c.State == "created", since: c.Created, id: c.ID, agent: c.Labels[labelAgent],
 	}
 	var config configFile
 	if json.Unmarshal(file, &config) == nil && len(config.Slots) > 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
@@ -41,6 +42,15 @@ func asTaken(err error, slots []slot) error {
 	return &takenError{err: err}
 }
 
+// replacedMeanwhile knows that a gateway that was there a moment ago is gone:
+// another berth has replaced it.
+func replacedMeanwhile(err error) error {
+	if docker.IsNotFound(err) {
+		return &takenError{err: err, other: true}
+	}
+	return err
+}
+
 // checkFree names the first fixed port that somebody else holds, before
 // anything is changed. own are the ports of the gateway to be replaced.
 func (p *Publisher) checkFree(ctx context.Context, spec Spec, slots, own []slot) error {
@@ -68,7 +78,8 @@ func (p *Publisher) explain(ctx context.Context, spec Spec, err error) error {
 	if parseErr == nil {
 		// Not knowing the holder does not change what is wrong.
 		if holder, holderErr := p.holder(ctx, ip, s); holderErr == nil && holder != "" {
-			if strings.Contains(holder, strconv.Quote(ContainerName(spec.Cluster, spec.Project))) {
+			name := ContainerName(spec.Cluster, spec.Project)
+			if strings.Contains(holder, strconv.Quote(name)) || strings.Contains(holder, strconv.Quote(name+nextSuffix)) {
 				return &takenError{err: why, other: true} // another berth has just published it
 			}
 			why = fmt.Errorf("%s holds it", holder)
