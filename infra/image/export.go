@@ -66,10 +66,11 @@ func (w want) skip(d digest.Digest) bool {
 	return known
 }
 
-// satisfied reports whether the layout holds every layer that is wanted.
+// satisfied reports whether the layout holds every layer that is wanted, and
+// has it keep them.
 func (w want) satisfied(cache *layout.Store, img layout.Image) bool {
 	for n, l := range img.Manifest.Layers {
-		if w.layers[n] && !cache.Has(l.Digest) {
+		if w.layers[n] && !cache.Keep(l.Digest) {
 			return false
 		}
 	}

@@ -168,7 +168,7 @@ func (a *archive) takeMeta(name string, data []byte, want digest.Digest) error {
 
 func (a *archive) takeLayer(name string, size int64, head []byte, r io.Reader, want digest.Digest) error {
 	layer := Layer{Digest: want, Size: size, MediaType: layerType(head)}
-	if want == "" || !a.store.Has(want) && (a.opts.Skip == nil || !a.opts.Skip(want)) {
+	if want == "" || !a.store.Keep(want) && (a.opts.Skip == nil || !a.opts.Skip(want)) {
 		got, n, err := a.store.Add(r, want)
 		if err != nil {
 			return err

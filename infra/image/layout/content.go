@@ -73,7 +73,7 @@ func (c *contentStore) Writer(_ context.Context, opts ...content.WriterOpt) (con
 		}
 	}
 	d := o.Desc.Digest
-	if d != "" && (c.store.Has(d) || c.skip != nil && c.skip(d)) {
+	if d != "" && (c.store.Keep(d) || c.skip != nil && c.skip(d)) {
 		return nil, fmt.Errorf("blob %s: %w", d, errdefs.ErrAlreadyExists)
 	}
 	c.mu.Lock()

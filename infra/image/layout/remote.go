@@ -84,7 +84,7 @@ func (s *Store) Compress(ctx context.Context, img Image, needed map[int]bool) (I
 	m.Layers = append([]ocispec.Descriptor(nil), m.Layers...)
 	for n, l := range m.Layers {
 		c, ok := s.Compressed(l)
-		if !ok || needed[n] && !s.Has(c.Digest) {
+		if !ok || needed[n] && !s.Keep(c.Digest) {
 			var err error
 			if c, err = s.compress(ctx, l); err != nil {
 				return Image{}, err

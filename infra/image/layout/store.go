@@ -57,6 +57,15 @@ func (s *Store) Size(d digest.Digest) (int64, error) {
 	return info.Size(), nil
 }
 
+// Keep is Has, and notes that the blob is about to be used.
+func (s *Store) Keep(d digest.Digest) bool {
+	if checkDigest(d) != nil {
+		return false
+	}
+	now := time.Now()
+	return os.Chtimes(s.path(d), now, now) == nil
+}
+
 // OpenBlob opens a blob for reading and notes that it was used.
 func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
 	if err := checkDigest(d); err != nil {
@@ -188,12 +197,14 @@ func (s *Store) Add(r io.Reader, want digest.Digest) (digest.Digest, int64, erro
 
 // How long what nobody uses may stay.
 const (
+	freshBlob   = 15 * time.Minute    // since its last use: somebody may be about to send it to a node
 	staleTemp   = time.Minute         // since the last write, when no process holds it
 	staleRecord = 30 * 24 * time.Hour // of an image that was not loaded since
 )
 
 // Prune deletes the blobs that were not used for longest until the store holds
-// at most limit bytes, and what killed processes left behind.
+// at most limit bytes, and what killed processes left behind. What was used a
+// moment ago stays: other processes load images at the same time.
 func (s *Store) Prune(limit int64, now time.Time) error {
 	blobs, err := listFiles(filepath.Join(s.dir, "blobs", "sha256"))
 	if err != nil {
@@ -206,10 +217,12 @@ func (s *Store) Prune(limit int64, now time.Time) error {
 	slices.SortFunc(blobs, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 	var errs []error
 	for _, b := range blobs {
-		if total <= limit {
+		if total <= limit || b.ModTime().After(now.Add(-freshBlob)) {
 			break
 		}
-		errs = append(errs, os.Remove(filepath.Join(s.dir, "blobs", "sha256", b.Name())))
+		if err := os.Remove(filepath.Join(s.dir, "blobs", "sha256", b.Name())); !errors.Is(err, fs.ErrNotExist) { // another process pruned it
+			errs = append(errs, err)
+		}
 		total -= b.Size()
 	}
 	errs = append(errs,

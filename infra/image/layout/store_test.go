@@ -2,11 +2,13 @@ package layout
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +75,43 @@ func TestPruneDropsWhatWasNotUsedForLongest(t *testing.T) {
 	}
 	if _, err := slow.Commit(""); err != nil {
 		t.Errorf("a file that is being written is gone: %v", err)
+	}
+}
+
+// Several processes load images, and prune when they have, at the same time.
+func TestPrunesAtOnceSucceedAndLeaveWhatIsAboutToBeSent(t *testing.T) {
+	s := open(t)
+	now := time.Now()
+	var old []digest.Digest
+	for n := range 300 {
+		d, _, err := s.Add(strings.NewReader(fmt.Sprint(n)), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		age := now.Add(-time.Hour)
+		if err := os.Chtimes(s.path(d), age, age); err != nil {
+			t.Fatal(err)
+		}
+		old = append(old, d)
+	}
+	fresh, _, err := s.Add(strings.NewReader("just exported"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Keep(old[0]) || s.Keep(digest.FromString("none")) {
+		t.Error("Keep does not say what the store holds")
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if err := s.Prune(0, now); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if !s.Has(fresh) || !s.Has(old[0]) || s.Has(old[1]) {
+		t.Errorf("left: new %t, kept %t, old %t", s.Has(fresh), s.Has(old[0]), s.Has(old[1]))
 	}
 }
 
