@@ -189,6 +189,41 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	}
 }
 
+// The user may build FROM an image of berth's: what comes of it has the same
+// labels, and is the user's.
+func TestImagesMadeFromBerthsAreTheUsers(t *testing.T) {
+	engine, images, project := onEngine(t)
+	facts, err := images.Build(t.Context(), model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project,
+		Context: tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY app /app\n", "app": project})}, progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool := "berth.test/tool-" + project + ":1"
+	id, err := engine.CreateContainer(t.Context(), docker.RunSpec{Image: facts.Ref, Entrypoint: []string{"/none"}})
+	if err == nil {
+		err = errors.Join(engine.Commit(t.Context(), id, tool, []string{"LABEL tool=1"}), engine.RemoveContainer(t.Context(), id))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.RemoveImage(context.WithoutCancel(t.Context()), tool) })
+	mine, found, err := engine.InspectImage(t.Context(), tool)
+	if err != nil || !found || mine.Facts.Labels[model.LabelProject] != project {
+		t.Fatalf("the image does not inherit labels: %+v, %v", mine.Facts.Labels, err)
+	}
+	if labels := nodeLabels(mine); labels != nil {
+		t.Errorf("on nodes it would be marked %v", labels)
+	}
+	if err := images.Forget(t.Context(), project, nil); err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]bool{tool: true, facts.Ref: false, "berth.test/" + project + ":dev": false} {
+		if _, found, err := engine.InspectImage(t.Context(), ref); err != nil || found != want {
+			t.Errorf("%s is there: %t, want %t, %v", ref, found, want, err)
+		}
+	}
+}
+
 // TestInterruptedLoadIsDoneByTheSameCommand cuts a load in the middle of an
 // import, as a kill does.
 func TestInterruptedLoadIsDoneByTheSameCommand(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,4 +107,10 @@ const tagPrefix = "berth-"
 func contentTag(name, id string) string {
 	_, encoded, _ := strings.Cut(id, ":")
 	return repository(name) + ":" + tagPrefix + encoded[:min(12, len(encoded))]
+}
+
+// ownBuild reports whether berth built the image with an ID and tags: it gave it
+// its content tag.
+func ownBuild(id string, tags []string) bool {
+	return slices.ContainsFunc(tags, func(tag string) bool { return tag == contentTag(tag, id) })
 }

@@ -27,7 +27,7 @@ func (i *Images) List(ctx context.Context, refs []string, nodes []Node) ([]Listi
 		}
 		list[n] = Listing{Ref: ref, Found: found, ID: img.Facts.ID, Size: img.Size, Created: img.Created}
 		used := ref
-		if found && ownedByBerth(img.Facts.Labels) {
+		if found && ownedByBerth(img.Facts.Labels) && ownBuild(img.Facts.ID, img.Tags) {
 			used = contentTag(ref, img.Facts.ID)
 			list[n].Tag = used
 		}

@@ -176,7 +176,7 @@ func (i *Images) loadables(ctx context.Context, r LoadRequest, platform string) 
 }
 
 func (i *Images) fromEngine(ref string, img docker.Image, platform string) (loadable, error) {
-	item := loadable{title: ref, key: imageKey(img.Facts.ID, platform), labels: nodeLabels(img.Facts.Labels)}
+	item := loadable{title: ref, key: imageKey(img.Facts.ID, platform), labels: nodeLabels(img)}
 	given := []string{ref}
 	if isID(ref) || len(img.Tags) > 0 && shortID(img.Facts.ID) == ref {
 		given = img.Tags
@@ -224,18 +224,20 @@ func newLayers(diffIDs []string, before layout.Image) map[int]bool {
 	return news
 }
 
-// ownedByBerth reports whether berth built an image with these labels.
+// ownedByBerth reports whether berth built an image with these labels, or one
+// that it was made FROM.
 func ownedByBerth(labels map[string]string) bool {
 	return labels[model.LabelManagedBy] == model.ManagedBy
 }
 
 // nodeLabels mark, on the node, what berth built for a project: only that may
 // be pruned there.
-func nodeLabels(image map[string]string) map[string]string {
-	if !ownedByBerth(image) || image[model.LabelProject] == "" {
+func nodeLabels(img docker.Image) map[string]string {
+	labels := img.Facts.Labels
+	if !ownedByBerth(labels) || labels[model.LabelProject] == "" || !ownBuild(img.Facts.ID, img.Tags) {
 		return nil
 	}
-	return map[string]string{labelNodeProject: image[model.LabelProject], labelNodeLoaded: fmt.Sprint(time.Now().Unix())}
+	return map[string]string{labelNodeProject: labels[model.LabelProject], labelNodeLoaded: fmt.Sprint(time.Now().Unix())}
 }
 
 func loadProblem(l model.NodeLoad) error {

@@ -115,12 +115,14 @@ func (i *Images) pruneEngine(ctx context.Context, project string, keep []string,
 }
 
 // builtFor lists what berth built for a project, and the IDs of images that
-// containers of the engine use.
+// containers of the engine use. The user's own images made FROM those inherit
+// their labels, but have no content tag of their own.
 func (i *Images) builtFor(ctx context.Context, project string) ([]docker.ImageSummary, map[string]bool, error) {
 	images, err := i.engine.Images(ctx, model.LabelManagedBy+"="+model.ManagedBy, model.LabelProject+"="+project)
 	if err != nil {
 		return nil, nil, err
 	}
+	images = slices.DeleteFunc(images, func(img docker.ImageSummary) bool { return !ownBuild(img.ID, img.Tags) })
 	containers, err := i.engine.Containers(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -197,9 +197,14 @@ func (s *session) connectNodes(ctx context.Context, engine *docker.Client) error
 }
 
 // prune removes superseded builds of the project from engine and nodes; the
-// last few of each image stay.
+// last few of each image stay, and whatever the cluster names: after a return to
+// an earlier source that is an old one.
 func (s *session) prune(ctx context.Context) error {
-	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Nodes: s.workers()})
+	used, err := s.deploy.Images(ctx)
+	if err != nil {
+		return err
+	}
+	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Keep: used, Nodes: s.workers()})
 }
 
 // workers are the nodes that run pods: all but the control plane, unless there
