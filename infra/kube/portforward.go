@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/streaming/pkg/httpstream"
@@ -35,7 +37,7 @@ type Forward struct {
 // It outlives the pod: the next connection goes to the pod that Pod names
 // then.
 func (c *Client) PortForward(ctx context.Context, f Forward) error {
-	p := &forwarder{client: c, Forward: f}
+	p := newForwarder(f, c.dialPod)
 	defer p.close()
 	var conns sync.WaitGroup
 	defer conns.Wait()
@@ -65,56 +67,104 @@ func (c *Client) PortForward(ctx context.Context, f Forward) error {
 }
 
 type forwarder struct {
-	client *Client
 	Forward
+	turn chan struct{} // held by who makes a tunnel
+	dial func(ctx context.Context, namespace, pod string) (httpstream.Connection, error)
 
 	mu      sync.Mutex
-	tunnel  httpstream.Connection // nil when there is none
+	tunnel  *tunnel          // for the next connection, nil when there is none
+	open    map[*tunnel]bool // that one, and those with connections that began before
 	request int
+}
+
+func newForwarder(f Forward, dial func(ctx context.Context, namespace, pod string) (httpstream.Connection, error)) *forwarder {
+	return &forwarder{Forward: f, turn: make(chan struct{}, 1), dial: dial, open: map[*tunnel]bool{}}
+}
+
+// A tunnel carries any number of connections to one pod.
+type tunnel struct {
+	httpstream.Connection
+	users   int
+	dropped bool // takes no more connections and ends with its last one
 }
 
 func (p *forwarder) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tunnel != nil {
-		p.tunnel.Close()
+	for t := range p.open {
+		t.Close()
 	}
 }
 
 // connect returns the tunnel to the current pod, making one when there is
 // none or the last one has ended, and a number for the next pair of streams.
-func (p *forwarder) connect(ctx context.Context) (httpstream.Connection, int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.request++
-	if p.tunnel != nil {
-		select {
-		case <-p.tunnel.CloseChan():
-			p.tunnel = nil
-		default:
-			return p.tunnel, p.request, nil
-		}
+// release ends its use.
+func (p *forwarder) connect(ctx context.Context) (*tunnel, int, error) {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	if t, id := p.current(); t != nil {
+		return t, id, nil
 	}
 	pod, err := p.Pod(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	tunnel, err := p.client.dialPod(p.Namespace, pod)
+	made, err := p.dial(ctx, p.Namespace, pod)
 	if err != nil {
 		return nil, 0, fmt.Errorf("connect to pod %q: %w", pod, err)
 	}
-	p.tunnel = tunnel
-	return tunnel, p.request, nil
+	p.mu.Lock()
+	p.tunnel = &tunnel{Connection: made}
+	p.open[p.tunnel] = true
+	p.mu.Unlock()
+	if ctx.Err() != nil { // close may have found nothing yet
+		p.close()
+		return nil, 0, ctx.Err()
+	}
+	t, id := p.current()
+	if t == nil {
+		return nil, 0, fmt.Errorf("connect to pod %q: the connection ended at once", pod)
+	}
+	return t, id, nil
 }
 
-// drop forgets a tunnel that turned out to be of no use.
-func (p *forwarder) drop(tunnel httpstream.Connection) {
+// current is the tunnel there is, with one user more; nil when there is none.
+func (p *forwarder) current() (*tunnel, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tunnel == tunnel {
+	p.request++
+	if p.tunnel == nil {
+		return nil, 0
+	}
+	select {
+	case <-p.tunnel.CloseChan():
+		delete(p.open, p.tunnel)
+		p.tunnel = nil
+		return nil, 0
+	default:
+		p.tunnel.users++
+		return p.tunnel, p.request
+	}
+}
+
+// release ends one use of a tunnel. One that turned out to be of no use to it is
+// forgotten, and closed when the other connections that it carries have ended.
+func (p *forwarder) release(t *tunnel, useless bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.users--
+	t.dropped = t.dropped || useless
+	if t.dropped && p.tunnel == t {
 		p.tunnel = nil
 	}
-	tunnel.Close()
+	if t.dropped && t.users == 0 {
+		delete(p.open, t)
+		t.Close()
+	}
 }
 
 // serve carries one accepted connection. A tunnel that has died unnoticed is
@@ -127,21 +177,19 @@ func (p *forwarder) serve(ctx context.Context, conn net.Conn) error {
 				return err
 			}
 		}
-		var tunnel httpstream.Connection
+		var t *tunnel
 		var id int
-		if tunnel, id, err = p.connect(ctx); err != nil {
+		if t, id, err = p.connect(ctx); err != nil {
 			continue
 		}
 		var data, failure httpstream.Stream
-		if data, failure, err = openStreams(tunnel, p.Port, id); err != nil {
-			p.drop(tunnel)
+		if data, failure, err = openStreams(t, p.Port, id); err != nil {
+			p.release(t, true)
 			continue
 		}
 		err = copyBoth(conn, data, failure)
-		tunnel.RemoveStreams(data, failure)
-		if err != nil {
-			p.drop(tunnel) // the pod may be gone; the next connection looks for one
-		}
+		t.RemoveStreams(data, failure)
+		p.release(t, err != nil) // the pod may be gone; the next connection looks for one
 		return err
 	}
 	return err
@@ -211,17 +259,69 @@ func copyBoth(conn net.Conn, data, failure httpstream.Stream) error {
 	return err
 }
 
-func (c *Client) dialPod(namespace, pod string) (httpstream.Connection, error) {
+// dialWithin bounds how long the API server may take to lead to a pod.
+const dialWithin = 20 * time.Second
+
+func (c *Client) dialPod(ctx context.Context, namespace, pod string) (httpstream.Connection, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialWithin, fmt.Errorf("the API server did not answer within %s", dialWithin))
+	defer cancel()
+	dialing := &dialing{ctx: ctx}
+	config := rest.CopyConfig(c.config)
+	config.Wrap(dialing.wrap)
 	target := c.rest.Post().AbsPath("/api/v1/namespaces/" + namespace + "/pods/" + pod + "/portforward").URL()
-	transport, upgrader, err := spdy.RoundTripperFor(c.config)
+	transport, upgrader, err := spdy.RoundTripperFor(config)
 	if err != nil {
 		return nil, err
 	}
 	fallback := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	tunneling, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, c.config)
+	tunneling, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, config)
 	if err != nil {
 		return nil, err
 	}
-	tunnel, _, err := portforward.NewFallbackDialerForStreaming(tunneling, fallback, upgradeRefused).Dial(portforward.PortForwardProtocolV1Name)
-	return tunnel, err
+	made, _, err := portforward.NewFallbackDialerForStreaming(tunneling, fallback, upgradeRefused).Dial(portforward.PortForwardProtocolV1Name)
+	if err == nil && !dialing.done() { // ctx has just ended, and the connection with it
+		_ = made.Close()
+		return nil, context.Cause(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return made, err
+}
+
+// dialing gives the requests of dialers that take no context one, until they
+// have led somewhere.
+type dialing struct {
+	ctx context.Context
+
+	mu    sync.Mutex
+	stops []func() bool
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+func (d *dialing) wrap(next http.RoundTripper) http.RoundTripper {
+	return tripper(func(r *http.Request) (*http.Response, error) {
+		// The WebSocket client heeds the end of a context while it connects, and
+		// only its deadline while it waits for the answer.
+		trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.stops = append(d.stops, context.AfterFunc(d.ctx, func() { _ = got.Conn.Close() }))
+		}}
+		return next.RoundTrip(r.WithContext(httptrace.WithClientTrace(d.ctx, trace)))
+	})
+}
+
+// done lets go of the connections. It reports false when one was closed before.
+func (d *dialing) done() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := true
+	for _, stop := range d.stops {
+		all = stop() && all
+	}
+	return all
 }
