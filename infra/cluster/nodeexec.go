@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/berth-dev/berth/infra/docker"
@@ -15,22 +18,32 @@ import (
 // can do what the API server cannot: choose the user, and leave the command
 // running.
 type NodeExec struct {
-	Node      string // the node's container
-	Container string // containerd id
-	User      string // uid, uid:gid or a name of the container's /etc/passwd; "" is the container's own
-	Dir       string // "" is the container's own
-	Detach    bool   // return when the command has started; its output is dropped
+	Node      string       // the node's container
+	Container string       // containerd id
+	User      *docker.User // nil is the container's own
+	Dir       string       // "" is the container's own
+	Env       []string     // KEY=VALUE, beside the container's own
+	Detach    bool         // return when the command has started; its output is dropped
 }
 
-// ctr is containerd's own client, which every kind node has, and the
-// namespace in which the kubelet's containers are.
-var ctr = []string{"ctr", "--namespace", "k8s.io", "tasks", "exec"}
+// runc is the container runtime of kind's nodes, and where containerd has it
+// keep the state of the kubelet's containers.
+var runc = []string{"runc", "--root", "/run/containerd/runc/k8s.io", "exec"}
+
+// detached runs a command without its streams, and shows what it wrote only
+// when it failed.
+const detached = `e=$(mktemp) && if "$@" < /dev/null > /dev/null 2> "$e"; then rm "$e"; else s=$?; cat "$e" >&2; rm "$e"; exit $s; fi`
+
+// notStarted is how runc begins to say that there is no process.
+const notStarted = "exec failed: "
 
 // Run runs the command of o, whose Container is not looked at, as
 // kube.Client.Exec does: nil for status 0, *kube.ExitError for any other.
 // Ending ctx cuts the streams.
 func (e NodeExec) Run(ctx context.Context, engine *docker.Client, o kube.ExecOptions) error {
-	p, err := engine.Start(ctx, e.Node, e.command(rand.Text(), o), docker.Streams{Stdin: o.Stdin != nil, TTY: o.TTY, Stdout: o.Stdout, Stderr: o.Stderr})
+	var said firstBytes
+	streams := docker.Streams{Stdin: o.Stdin != nil, TTY: o.TTY, Stdout: o.Stdout, Stderr: io.MultiWriter(o.Stderr, &said)}
+	p, err := engine.Start(ctx, e.Node, e.command(o), streams)
 	if err != nil {
 		return err
 	}
@@ -47,10 +60,22 @@ func (e NodeExec) Run(ctx context.Context, engine *docker.Client, o kube.ExecOpt
 	status, err := p.Wait(ctx)
 	ended()
 	resizes.Wait()
-	if err == nil && status != 0 {
-		err = &kube.ExitError{Code: status}
+	switch {
+	case err != nil || status == 0:
+		return err
+	case strings.Contains(string(said), notStarted):
+		return errors.New(strings.TrimSpace(string(said)))
 	}
-	return err
+	return &kube.ExitError{Code: status}
+}
+
+// firstBytes keeps the beginning of what is written.
+type firstBytes []byte
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	const most = 4096
+	*b = append(*b, p[:min(len(p), most-len(*b))]...)
+	return len(p), nil
 }
 
 // resize passes the sizes of a terminal on.
@@ -65,20 +90,26 @@ func resize(ctx context.Context, p *docker.Process, sizes <-chan kube.TerminalSi
 	}
 }
 
-// command is the node's command line, for a process of this id.
-func (e NodeExec) command(id string, o kube.ExecOptions) []string {
-	args := append(slices.Clone(ctr), "--exec-id", id)
-	if e.User != "" {
-		args = append(args, "--user", e.User)
+// command is the node's command line.
+func (e NodeExec) command(o kube.ExecOptions) []string {
+	args := slices.Clone(runc)
+	if u := e.User; u != nil {
+		args = append(args, "--user", fmt.Sprintf("%d:%d", u.Uid, u.Gid))
+		for _, gid := range u.Sgids {
+			args = append(args, "--additional-gids", strconv.Itoa(gid))
+		}
 	}
 	if e.Dir != "" {
 		args = append(args, "--cwd", e.Dir)
+	}
+	for _, variable := range e.Env {
+		args = append(args, "--env", variable)
 	}
 	if o.TTY {
 		args = append(args, "--tty")
 	}
 	if e.Detach {
-		args = append(args, "--detach", "--log-uri", "file:///dev/null")
+		args = slices.Concat([]string{"sh", "-c", detached, "sh"}, args, []string{"--detach"})
 	}
 	return append(append(args, e.Container), o.Command...)
 }

@@ -41,7 +41,7 @@ func newDownCommand(app *App) *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
 	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
-	addFixedFlag(cmd.Flags(), "remove-orphans", true, "remove services that the compose file no longer has; always so")
+	addAlwaysFlag(cmd.Flags(), "remove-orphans", "remove services that the compose file no longer has; always so")
 	return cmd
 }
 

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -12,7 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/berth-dev/berth/infra/agent"
 	"github.com/berth-dev/berth/infra/cluster"
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
@@ -129,11 +134,48 @@ func (app *App) starter(r *running, pod model.PodState, o execOptions, args []st
 		if err != nil {
 			return err
 		}
-		by := cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: o.user, Dir: o.workdir, Detach: o.detach}
-		o.workdir = ""
-		e.Command = o.command(args)
+		by := cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, Dir: o.workdir, Env: o.env, Detach: o.detach}
+		if by.User, err = app.userIn(ctx, pod, o.user); err != nil {
+			return err
+		}
+		e.Command = args
 		return by.Run(ctx, engine, e)
 	}
+}
+
+// userIn finds a user of a container, nil for "".
+func (app *App) userIn(ctx context.Context, pod model.PodState, name string) (u *docker.User, err error) {
+	if name == "" {
+		return nil, nil
+	}
+	err = app.inContainer(ctx, pod, func(c container) error {
+		u, err = userOf(ctx, c.node, c.id, name)
+		return err
+	})
+	return u, err
+}
+
+// userOf finds a user in the files of a container.
+func userOf(ctx context.Context, node *agent.Node, container, name string) (*docker.User, error) {
+	var files [2][]byte
+	for i, path := range []string{"/etc/passwd", "/etc/group"} {
+		var archive bytes.Buffer
+		err := node.Archive(ctx, container, path, true, "file", &archive)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // an image without users
+		}
+		if err != nil {
+			return nil, err
+		}
+		in := tar.NewReader(&archive)
+		if _, err := in.Next(); err != nil {
+			return nil, err
+		}
+		if files[i], err = io.ReadAll(in); err != nil {
+			return nil, err
+		}
+	}
+	return docker.ParseUser(name, files[0], files[1])
 }
 
 // exec runs a command in a container and passes its exit status on.

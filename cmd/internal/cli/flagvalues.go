@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -8,26 +9,26 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A fixedFlag is a flag of docker compose that has one meaning only here. Its
-// other value is refused, not ignored.
-type fixedFlag struct{ value bool }
+// An alwaysFlag is a flag of docker compose that is always true here: false is
+// refused, not ignored.
+type alwaysFlag struct{}
 
-// addFixedFlag adds a flag that can only be value.
-func addFixedFlag(flags *pflag.FlagSet, name string, value bool, usage string) {
-	flags.VarPF(fixedFlag{value}, name, "", usage).NoOptDefVal = "true"
+// addAlwaysFlag adds a flag that can only be true.
+func addAlwaysFlag(flags *pflag.FlagSet, name, usage string) {
+	flags.VarPF(alwaysFlag{}, name, "", usage).NoOptDefVal = "true"
 }
 
-func (f fixedFlag) String() string { return strconv.FormatBool(f.value) }
-func (f fixedFlag) Type() string   { return "bool" }
+func (alwaysFlag) String() string { return "true" }
+func (alwaysFlag) Type() string   { return "bool" }
 
 // Set accepts the value that holds anyway.
-func (f fixedFlag) Set(text string) error {
+func (alwaysFlag) Set(text string) error {
 	value, err := strconv.ParseBool(text)
 	if err != nil {
 		return err
 	}
-	if value != f.value {
-		return fmt.Errorf("it is always %t here", f.value)
+	if !value {
+		return errors.New("it is always true here")
 	}
 	return nil
 }
@@ -36,9 +37,9 @@ func (f fixedFlag) Set(text string) error {
 // has it.
 type limitFlag struct{ limit *time.Duration }
 
-// addLimitFlag adds a flag for a time limit, 0 by default.
-func addLimitFlag(flags *pflag.FlagSet, limit *time.Duration, name, usage string) {
-	flags.Var(limitFlag{limit}, name, usage)
+// addWaitTimeout adds the flag for the limit of a wait, 0 by default.
+func addWaitTimeout(flags *pflag.FlagSet, limit *time.Duration, usage string) {
+	flags.Var(limitFlag{limit}, "wait-timeout", usage)
 }
 
 func (f limitFlag) String() string {

@@ -31,8 +31,8 @@ func newRestartCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	addLimitFlag(cmd.Flags(), &timeout, "wait-timeout", "give up after this time; 0: each service has its own limits")
-	addFixedFlag(cmd.Flags(), "no-deps", true, "leave what depends on the services alone; always so")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: each service has its own limits")
+	addAlwaysFlag(cmd.Flags(), "no-deps", "leave what depends on the services alone; always so")
 	return cmd
 }
 

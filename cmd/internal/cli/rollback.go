@@ -48,7 +48,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&to, "to", 0, "`revision` to go back to; default: the one before the current")
 	cmd.Flags().BoolVar(&list, "list", false, "list the revisions and do nothing")
-	addLimitFlag(cmd.Flags(), &timeout, "wait-timeout", "give up after this time; 0: the service has its own limits")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: the service has its own limits")
 	return cmd
 }
 

@@ -94,7 +94,7 @@ standard output, but on clusters of --context.`,
 	flags.StringArrayVar(&opts.capDrop, "cap-drop", nil, "drop a `capability`")
 	flags.BoolVar(&opts.useAliases, "use-aliases", false, "let the service's names lead to the pod, too")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "print nothing but what the command prints")
-	addFixedFlag(flags, "rm", true, "remove the pod when the command has ended; always so")
+	addAlwaysFlag(flags, "rm", "remove the pod when the command has ended; always so")
 	return cmd
 }
 

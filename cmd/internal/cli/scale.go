@@ -48,8 +48,8 @@ func newScaleCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	addLimitFlag(cmd.Flags(), &timeout, "wait-timeout", "give up after this time; 0: each service has its own limits")
-	addFixedFlag(cmd.Flags(), "no-deps", true, "leave what the services depend on alone; always so")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: each service has its own limits")
+	addAlwaysFlag(cmd.Flags(), "no-deps", "leave what the services depend on alone; always so")
 	return cmd
 }
 

@@ -103,7 +103,7 @@ func (s *syncer) program(ctx context.Context, a *agent.Node, pod model.PodState,
 
 // Exec runs a command in the container.
 func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error {
-	_, byNode := s.agents[pod.Node]
+	node, byNode := s.agents[pod.Node]
 	switch {
 	case spec.Privileged:
 		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
@@ -119,7 +119,12 @@ func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSp
 		Command: execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command),
 	}
 	if spec.User != "" {
-		return cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: spec.User}.Run(ctx, s.engine, o)
+		user, err := userOf(ctx, node, pod.ContainerID, spec.User)
+		if err != nil {
+			return err
+		}
+		o.Command = spec.Command
+		return cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: user, Dir: spec.WorkingDir, Env: spec.Env}.Run(ctx, s.engine, o)
 	}
 	return s.kube.Exec(ctx, s.namespace, pod.Name, o)
 }

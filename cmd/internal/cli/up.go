@@ -120,7 +120,7 @@ func (o *upOptions) register(cmd *cobra.Command) {
 	flags.BoolVar(&o.ForceRecreate, "force-recreate", false, "replace pods even when nothing changed")
 	flags.BoolVar(&o.RemoveOrphans, "remove-orphans", false, "remove services that the compose file no longer has")
 	flags.StringArrayVar(&o.scale, "scale", nil, "run `SERVICE=N` replicas; may be repeated")
-	addLimitFlag(flags, &o.WaitTimeout, "wait-timeout", "give up after this `time`; 0: each service has its own limits")
+	addWaitTimeout(flags, &o.WaitTimeout, "give up after this `time`; 0: each service has its own limits")
 	cmd.MarkFlagsMutuallyExclusive("build", "no-build")
 }
 
