@@ -57,73 +57,125 @@ func (t *translator) aliasesOf(u *unit) []alias {
 	return out
 }
 
-// aliasGroup is an alias with all the units that have it.
+// aliasGroup is an alias on those networks where the same units have it.
 type aliasGroup struct {
-	name  string
-	kube  string // the kubeService made for it, or that of its only unit
-	made  bool   // a kubeService of its own is needed
-	users []*unit
-	paths []string
-	nets  [][]string
+	name     string
+	kube     string // the kubeService made for it, or that of its only unit; "" when it leads nowhere
+	made     bool   // a kubeService of its own is needed
+	networks []string
+	users    []*unit
+	paths    []string // the attributes that give it to the users
+	owner    *unit    // the service that is called so, where it is a member
 }
 
-// aliasGroups gathers the aliases of all units, those of links included, by
-// name, and decides which need a kubeService of their own.
+// aliasUse is one unit that has an alias on a network.
+type aliasUse struct {
+	unit *unit
+	path string
+}
+
+// aliasGroups gathers the aliases of all units by name and network, and
+// decides what each leads to: in Docker the same alias is another's on another
+// network.
 func (t *translator) aliasGroups() []aliasGroup {
-	byName := map[string]*aliasGroup{}
+	byName := map[string]map[string][]aliasUse{}
 	add := func(name, path string, u *unit, networks []string) {
-		g := byName[name]
-		if g == nil {
-			g = &aliasGroup{name: name}
-			byName[name] = g
+		if byName[name] == nil {
+			byName[name] = map[string][]aliasUse{}
 		}
-		if at := slices.Index(g.users, u); at >= 0 {
-			g.nets[at] = union(g.nets[at], networks)
-			return
+		for _, n := range networks {
+			if !slices.ContainsFunc(byName[name][n], func(x aliasUse) bool { return x.unit == u }) {
+				byName[name][n] = append(byName[name][n], aliasUse{u, path})
+			}
 		}
-		g.users, g.paths, g.nets = append(g.users, u), append(g.paths, path), append(g.nets, networks)
 	}
 	for _, u := range t.units {
 		for _, a := range u.aliases {
 			add(a.name, a.path, u, a.networks)
 		}
 	}
-	for _, u := range t.units {
-		for i, link := range u.svc.Links {
-			service, name, ok := strings.Cut(link, ":")
-			if target := t.services[service]; ok && target != nil && name != service {
-				add(name, fmt.Sprintf("%s.links[%d]", u.path, i), target, common(u.networks, target.networks))
-			}
-		}
-	}
-	groups := make([]aliasGroup, 0, len(byName))
+	t.resolveLinks(byName, add)
+	var groups []aliasGroup
 	for _, name := range sortedKeys(byName) {
-		g := *byName[name]
-		t.placeAlias(&g)
-		groups = append(groups, g)
+		same := t.sameUsers(name, byName[name])
+		t.placeAlias(same)
+		groups = append(groups, same...)
 	}
 	return groups
 }
 
-// placeAlias decides which kubeService answers to an alias.
-func (t *translator) placeAlias(g *aliasGroup) {
+// sameUsers puts the networks together on which the same units have a name.
+func (t *translator) sameUsers(name string, byNetwork map[string][]aliasUse) []aliasGroup {
+	var out []aliasGroup
+	for _, network := range sortedKeys(byNetwork) {
+		g := aliasGroup{name: name, networks: []string{network}}
+		for _, use := range byNetwork[network] {
+			g.users, g.paths = append(g.users, use.unit), append(g.paths, use.path)
+		}
+		if owner := t.services[name]; owner != nil && slices.Contains(owner.networks, network) {
+			g.owner = owner
+		}
+		at := slices.IndexFunc(out, func(x aliasGroup) bool { return x.owner == g.owner && slices.Equal(x.users, g.users) })
+		if at < 0 {
+			out = append(out, g)
+			continue
+		}
+		out[at].networks = append(out[at].networks, network)
+	}
+	return out
+}
+
+// placeAlias decides which kubeService answers to an alias, on each group of
+// networks. Only the zones of berth's DNS can tell networks apart: elsewhere a
+// name is the same for all.
+func (t *translator) placeAlias(groups []aliasGroup) {
+	var first *aliasGroup // the one that the name itself is left for
+	for i := range groups {
+		g := &groups[i]
+		owner := t.services[g.name]
+		switch {
+		case g.owner != nil:
+			g.kube = g.owner.kube
+			t.report.approximated(g.paths[0], fmt.Sprintf("%q leads to the service of that name only", g.name), "rename the alias")
+		case owner == nil && first == nil:
+			first = g
+			t.nameAlias(g)
+		case t.target.DNSZone == "":
+			is := "the service of that name"
+			if owner == nil {
+				is = unitNames(first.users)
+			}
+			for _, path := range g.paths {
+				t.report.block(path, NeedsCluster, fmt.Sprintf("%q leads to %s, not to %s: one name cannot mean different services on different networks", g.name, is, unitNames(g.users)),
+					"rename the alias, or use a cluster made by berth")
+			}
+		case len(g.users) == 1:
+			g.kube = g.users[0].kube
+		default:
+			g.made, g.kube = true, t.kubeNames.take(g.name+"-"+g.networks[0])
+		}
+	}
+}
+
+// nameAlias gives an alias a kubeService of its name, where there can be one.
+func (t *translator) nameAlias(g *aliasGroup) {
 	g.kube = g.users[0].kube
-	path := g.paths[0]
-	if owner := t.services[g.name]; owner != nil {
-		g.kube = owner.kube
-		t.report.approximated(path, fmt.Sprintf("%q leads to the service of that name only", g.name), "rename the alias")
-		return
-	}
 	fits := isLabel(g.name) && len(g.name) <= maxLabel && !t.kubeNames.taken[g.name]
-	switch {
-	case fits:
+	if fits || len(g.users) > 1 {
 		g.made, g.kube = true, t.kubeNames.take(g.name)
-	case len(g.users) > 1:
-		g.made, g.kube = true, t.kubeNames.take(g.name)
-		fallthrough
-	default:
-		t.reportName(path, g.name, g.kube)
 	}
+	if !fits {
+		t.reportName(g.paths[0], g.name, g.kube)
+	}
+}
+
+// unitNames lists units for the report.
+func unitNames(units []*unit) string {
+	var names []string
+	for _, u := range units {
+		names = append(names, u.name)
+	}
+	return strings.Join(names, " and ")
 }
 
 // reportName says how a name that no Kubernetes Service can have resolves.
@@ -154,7 +206,7 @@ func (t *translator) aliasServices(groups []aliasGroup) []Object {
 		}
 		if len(g.users) > 1 {
 			s.Labels = t.labels(nil)
-			s.Spec.Selector = map[string]string{labelProject: LabelValue(t.project.Name), aliasLabel(g.name): "true"}
+			s.Spec.Selector = map[string]string{labelProject: LabelValue(t.project.Name), labelAlias + g.kube: "true"}
 			s.Spec.ClusterIP, s.Spec.Ports = corev1.ClusterIPNone, nil
 		}
 		out = append(out, s)
@@ -174,14 +226,10 @@ func aliasLabels(groups []aliasGroup) map[*unit]map[string]string {
 			if labels[u.host] == nil {
 				labels[u.host] = map[string]string{}
 			}
-			labels[u.host][aliasLabel(g.name)] = "true"
+			labels[u.host][labelAlias+g.kube] = "true"
 		}
 	}
 	return labels
-}
-
-func aliasLabel(name string) string {
-	return labelAlias + shorten(sanitize(name), name, maxLabel)
 }
 
 // names lists every name that Docker would resolve, by network.
@@ -195,13 +243,18 @@ func (t *translator) names(groups []aliasGroup) []Name {
 		}
 	}
 	for _, g := range groups {
-		nets := []string{}
-		for _, n := range g.nets {
-			nets = union(nets, n)
+		for _, network := range g.networks {
+			if g.kube != "" {
+				out = append(out, t.name(network, g.name, g.kube))
+			}
 		}
-		for _, network := range nets {
-			out = append(out, t.name(network, g.name, g.kube))
+	}
+	for _, l := range t.links {
+		n := Name{Only: l.host.name, Name: l.name, KubeService: l.target.kube}
+		if isResolvable(l.name) {
+			n.FQDN = strings.ToLower(l.name) + "." + t.linkZone(l.host)
 		}
+		out = append(out, n)
 	}
 	sort.Slice(out, func(i, j int) bool {
 		a, b := out[i], out[j]
@@ -210,6 +263,9 @@ func (t *translator) names(groups []aliasGroup) []Name {
 		}
 		if a.Name != b.Name {
 			return a.Name < b.Name
+		}
+		if a.Only != b.Only {
+			return a.Only < b.Only
 		}
 		return a.KubeService < b.KubeService
 	})

@@ -75,6 +75,9 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 	if t.target.DNSZone != "" && t.target.DNSAddress != "" && len(u.networks) > 0 {
 		policy = corev1.DNSNone
 		config.Nameservers = append([]string{t.target.DNSAddress}, config.Nameservers...)
+		if t.linkZones[u] != "" { // first, as in Docker
+			config.Searches = append(config.Searches, t.linkZone(u))
+		}
 		for _, n := range u.networks {
 			config.Searches = append(config.Searches, t.zone(n))
 		}

@@ -110,9 +110,17 @@ func reportText(r translate.Result) string {
 		fmt.Fprintf(&b, "image %s: build=%t pull=%q platform=%q for %v\n", i.Ref, i.Build != nil, i.PullPolicy, i.Platform, i.Services)
 	}
 	for _, n := range r.Names {
-		fmt.Fprintf(&b, "name %s in %s -> %s\n", n.Name, n.Network, n.KubeService)
+		fmt.Fprintf(&b, "name %s\n", nameText(n))
 	}
 	return b.String()
+}
+
+// nameText is a name, who resolves it, and where it leads.
+func nameText(n translate.Name) string {
+	if n.Only != "" {
+		return fmt.Sprintf("%s in %s alone -> %s", n.Name, n.Only, n.KubeService)
+	}
+	return fmt.Sprintf("%s in %s -> %s", n.Name, n.Network, n.KubeService)
 }
 
 func compareGolden(t *testing.T, path, got string) {

@@ -39,6 +39,7 @@ type translator struct {
 	services  map[string]*unit
 	kubeNames *nameSet          // names of kubeServices
 	networks  map[string]string // compose network -> name in labels
+	zones     *nameSet          // names of DNS zones: those of networks, and of pods that have links
 	claims    map[string]string // compose volume -> name of the claim
 	volumes   map[string]volumeHints
 	refs      portRefs
@@ -46,6 +47,8 @@ type translator struct {
 
 	isolatedNetworks bool     // the networks divide the project
 	usedNetworks     []string // networks with members, sorted
+	links            []link           // aliases of links, each for one pod alone
+	linkZones        map[*unit]string // name of the zone of a pod that has some
 	files            fileObjects
 	bindClaims       *bindClaims // claims in place of directories of the host
 }
@@ -89,6 +92,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 		kubeNames: newNameSet(maxLabel),
 		volumes:   map[string]volumeHints{},
 		shared:    map[string]bool{},
+		linkZones: map[*unit]string{},
 	}
 	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]string{}}
 	t.namespace = target.Namespace
@@ -99,7 +103,8 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	if err := t.readHints(); err != nil {
 		return nil, err
 	}
-	t.networks = newNameSet(maxLabel).takeAll(sortedKeys(in.Project.Networks))
+	t.zones = newNameSet(maxLabel)
+	t.networks = t.zones.takeAll(sortedKeys(in.Project.Networks))
 	t.claims = t.claimNames()
 	t.joinPods()
 	t.decideKinds()

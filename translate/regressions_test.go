@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -20,9 +22,14 @@ type regression struct {
 	Compose map[string]any    `json:"compose"`
 	Want    map[string]any    `json:"want"`
 	Report  map[string]string `json:"report"`
+	Says    map[string]string `json:"says"`  // part of what the report says of an attribute
+	Names   []string          `json:"names"` // "NAME in NETWORK -> SERVICE" with zones, all of them
 
 	Portable struct {
-		Want map[string]any `json:"want"`
+		Want   map[string]any    `json:"want"`
+		Report map[string]string `json:"report"`
+		Says   map[string]string `json:"says"`
+		Names  []string          `json:"names"`
 	} `json:"portable"`
 }
 
@@ -104,15 +111,70 @@ func TestWhatOtherTranslatorsGetWrong(t *testing.T) {
 				if !ok {
 					continue
 				}
-				want := row.Want
-				if kind == "portable" && row.Portable.Want != nil {
-					want = row.Portable.Want
+				want, report, says := row.Want, row.Report, row.Says
+				if kind == "portable" {
+					if row.Portable.Want != nil {
+						want = row.Portable.Want
+					}
+					report, says = merged(report, row.Portable.Report), merged(says, row.Portable.Says)
 				}
-				checkRow(t, kind, r, want, row.Report)
+				checkRow(t, kind, r, want, report)
+				checkSays(t, kind, r, says)
 			}
+			checkNames(t, in, "zones", row.Names)
+			checkNames(t, in, "portable", row.Portable.Names)
 		})
 	}
 	for kind, c := range counts {
 		t.Logf("%s: %d projects, %d translated, %d crashed, %d invalid, %d with silent losses", kind, c.projects, c.loaded, c.crashed, c.invalid, c.silent)
+	}
+}
+
+// merged returns the entries of both maps, those of more winning.
+func merged(base, more map[string]string) map[string]string {
+	out := maps.Clone(base)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, more)
+	return out
+}
+
+// checkSays compares parts of what the report says, with "BLOCKS" in front
+// where an entry blocks.
+func checkSays(t *testing.T, kind string, r translate.Result, says map[string]string) {
+	t.Helper()
+	for path, want := range says {
+		full := strings.TrimPrefix("services.web."+path, "services.web./")
+		found, all := false, ""
+		for _, e := range r.Report {
+			if e.Path != full {
+				continue
+			}
+			text := e.Done + " -> " + e.Do
+			if e.Blocks {
+				text = "BLOCKS " + text
+			}
+			found = found || strings.Contains(text, want)
+			all += "\n" + string(e.Status) + ": " + text
+		}
+		if !found {
+			t.Errorf("%s: no entry of %s says %q:%s", kind, full, want, all)
+		}
+	}
+}
+
+// checkNames compares all names that a project has, where some are expected.
+func checkNames(t *testing.T, in translate.Input, kind string, want []string) {
+	t.Helper()
+	if want == nil {
+		return
+	}
+	var got []string
+	for _, n := range mustTranslate(t, in, targets()[kind]).Names {
+		got = append(got, nameText(n))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: names\n%s\nwant\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -195,6 +195,7 @@ const (
 // Name is a name that the members of a compose network resolve.
 type Name struct {
 	Network     string // key of the network in the project
+	Only        string // the service whose pods alone resolve it, with the alias of a link; Network is "" then
 	Name        string // as Docker knows it: the service, container_name, an alias ...
 	KubeService string // the kubeService it leads to
 	FQDN        string // the name in the network's zone below Target.DNSZone; "" without one
