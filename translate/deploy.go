@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -70,7 +71,20 @@ func (t *translator) minReady(u *unit) int32 {
 	if c == nil || c.Delay <= 0 && c.Monitor <= 0 {
 		return 0
 	}
-	return seconds(durationOf(max(c.Delay, c.Monitor)))
+	return min(seconds(durationOf(max(c.Delay, c.Monitor))), math.MaxInt32-progressDeadline)
+}
+
+// progressDeadline is how long Kubernetes lets an update make no progress, in
+// seconds, unless it is told otherwise.
+const progressDeadline = 600
+
+// progressDeadline adds the time that a pod must be ready to the deadline, nil
+// for Kubernetes' own: it must be longer.
+func (t *translator) progressDeadline(u *unit) *int32 {
+	if ready := t.minReady(u); ready > 0 {
+		return ptr(ready + progressDeadline)
+	}
+	return nil
 }
 
 // reportUpdate says what of update_config is lost.

@@ -19,8 +19,8 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 	if h.Schedule != "" && h.Kind != "cronjob" {
 		d.fail(path+".schedule", "only a cronjob has a schedule", "add kind: cronjob")
 	}
-	if h.Schedule != "" && !strings.HasPrefix(h.Schedule, "@") && len(strings.Fields(h.Schedule)) != 5 {
-		d.fail(path+".schedule", fmt.Sprintf("%q is no cron expression of five fields", h.Schedule), "")
+	if h.Schedule != "" {
+		d.checkSchedule(path+".schedule", h.Schedule)
 	}
 	if (h.ServiceType == "ExternalName") != (h.ExternalName != "") {
 		d.fail(path+".externalName", "serviceType ExternalName and externalName go together", "")
@@ -29,12 +29,14 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 		d.fail(path+".externalName", fmt.Sprintf("%q is no DNS name", h.ExternalName), "")
 	}
 	for i, host := range h.Host {
-		if !isDNSName(strings.TrimPrefix(host, "*.")) {
+		if !isHost(host) {
 			d.fail(fmt.Sprintf("%s.host[%d]", path, i), fmt.Sprintf("%q is no lower case DNS name", host), "")
 		}
 	}
 	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
 		d.fail(path+".path", fmt.Sprintf("%q does not begin with a slash", h.Path), "")
+	} else if h.Path != "" && !isPath(h.Path) {
+		d.fail(path+".path", fmt.Sprintf("%q is no plain path", h.Path), "write it without //, /./, /../ and %2F")
 	}
 	if h.Port != nil && (*h.Port < 1 || *h.Port > 65535) {
 		d.fail(path+".port", fmt.Sprintf("%d is no port", *h.Port), "")

@@ -23,6 +23,14 @@ type route struct {
 	annotations map[string]string
 }
 
+// isPath reports whether the API server takes s as the path of an Ingress.
+func isPath(s string) bool {
+	if !strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/..") || strings.HasSuffix(s, "/.") {
+		return false
+	}
+	return !slices.ContainsFunc([]string{"//", "/./", "/../", "%2f", "%2F"}, func(bad string) bool { return strings.Contains(s, bad) })
+}
+
 // httpPorts are ports that speak HTTP unless something says otherwise, the
 // likeliest first.
 var httpPorts = []int{

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -23,6 +24,10 @@ func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 			t.report.dropped(path, fmt.Sprintf("%q is no signal", s.spec.StopSignal), "")
 		case t.owned():
 			l.StopSignal = ptr(corev1.Signal(signal))
+		case signal == "SIGKILL":
+			t.report.approximated(path, "killed at once, by a grace period of 0 seconds", "")
+		case t.sharesProcesses(u.host):
+			t.report.dropped(path, "SIGTERM: in a pod that shares its processes none can tell which one gets the signal", "remove pid, or use a cluster made by berth")
 		default:
 			stop = sendSignal(stop, strings.TrimPrefix(signal, "SIG"))
 			t.report.approximated(path, "a shell of the image sends the signal before the pod stops", "the image needs /bin/sh and kill")
@@ -45,6 +50,22 @@ func sendSignal(stop []string, signal string) []string {
 		script = quoteAll(stop) + "; " + script
 	}
 	return []string{"/bin/sh", "-c", script}
+}
+
+// sendsSignal reports whether a shell of the image sends stop_signal to the
+// first process of the container.
+func (t *translator) sendsSignal(u *unit) bool {
+	signal := signalName(u.svc.StopSignal)
+	return !t.owned() && signal != "" && signal != "SIGTERM" && signal != "SIGKILL"
+}
+
+// sharesProcesses reports whether the first process of a container in the pod
+// of u is not the container's own.
+func (t *translator) sharesProcesses(u *unit) bool {
+	return slices.ContainsFunc(append([]*unit{u}, u.carried...), func(m *unit) bool {
+		_, service := serviceRef(m.svc.Pid)
+		return service || m.svc.Pid == "host"
+	})
 }
 
 // signalName returns the name of a signal with its SIG, "" for none. Kubernetes

@@ -184,6 +184,13 @@ func isDNSName(s string) bool {
 	return true
 }
 
+// isHost reports whether an Ingress takes s as a host: a lower case DNS name,
+// with "*." in front or not, that is no address.
+func isHost(s string) bool {
+	name := strings.TrimPrefix(s, "*.")
+	return isDNSName(name) && strings.Trim(name, "0123456789.") != ""
+}
+
 // isResolvable reports whether clients can ask for s: a DNS name in which
 // capitals and underscores are allowed, as Docker's own server allows them.
 func isResolvable(s string) bool {

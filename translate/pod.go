@@ -47,6 +47,8 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 	}
 	switch {
 	case !asksForInit(u), u.supervised:
+	case t.sendsSignal(u):
+		t.report.dropped(u.path+".init", "nothing reaps zombies: the pod's own first process would, but stop_signal needs the program to be the first", "use an image with an init, or a cluster made by berth")
 	case len(u.carried) == 0 && u.host == u && !spec.HostPID:
 		spec.ShareProcessNamespace = ptr(true)
 		t.report.approximated(u.path+".init", "the pod's own first process reaps zombies (shareProcessNamespace)", "")

@@ -76,12 +76,18 @@ func (t *translator) reportNetworks() {
 	}
 }
 
-// findUsedNetworks returns the networks that pods are members of, sorted.
+// findUsedNetworks returns the networks that pods are members of, sorted, and
+// counts the workloads on each.
 func (t *translator) findUsedNetworks() []string {
 	var out []string
 	for _, u := range t.units {
 		if u.host.kind != none {
 			out = append(out, u.networks...)
+		}
+		if u.kind != none {
+			for _, n := range u.networks {
+				t.podsOn[n]++
+			}
 		}
 	}
 	slices.Sort(out)

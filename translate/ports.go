@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -139,7 +140,11 @@ func (t *translator) portName(path, name string) string {
 	if name == "" {
 		return ""
 	}
-	out := shorten(sanitize(name), name, 15)
+	out := sanitize(name)
+	for strings.Contains(out, "--") { // a DNS label, but no name of a port
+		out = strings.ReplaceAll(out, "--", "-")
+	}
+	out = shorten(out, name, 15)
 	if out != name {
 		t.report.approximated(path+".name", fmt.Sprintf("the port is called %q", out), "")
 	}
@@ -210,6 +215,10 @@ func uniquePortNames(list []knownPort) {
 // servicePorts returns the ports of a kubeService.
 func servicePorts(list []knownPort) []corev1.ServicePort {
 	var out []corev1.ServicePort
+	taken := map[string]bool{}
+	for _, p := range list {
+		taken[p.name] = true
+	}
 	for _, p := range list {
 		port := corev1.ServicePort{
 			Name:       p.name,
@@ -219,6 +228,10 @@ func servicePorts(list []knownPort) []corev1.ServicePort {
 		}
 		if port.Name == "" {
 			port.Name = p.protocol + "-" + strconv.Itoa(p.number)
+			for taken[port.Name] {
+				port.Name += "-x"
+			}
+			taken[port.Name] = true
 		}
 		if p.appProtocol != "" {
 			port.AppProtocol = ptr(p.appProtocol)
@@ -249,7 +262,7 @@ func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 		return out
 	}
 	for _, p := range u.ports.published {
-		if !p.hostMode || p.first == 0 || p.first != p.last {
+		if !p.hostMode || p.first == 0 || p.first != p.last || u.onHostNetwork() {
 			continue
 		}
 		at := slices.IndexFunc(out, func(c corev1.ContainerPort) bool {
@@ -264,6 +277,10 @@ func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 	}
 	return out
 }
+
+// onHostNetwork reports whether u runs on its node's network, where a port is
+// what the program listens on and nothing else.
+func (u *unit) onHostNetwork() bool { return u.host.svc.NetworkMode == "host" }
 
 // hasHostPort reports whether pods of u take a port of their node.
 func (t *translator) hasHostPort(u *unit) bool {
@@ -301,6 +318,8 @@ func (t *translator) reportPorts(u *unit) {
 			t.report.exact(p.path+".mode", "published as every other port: docker compose makes no difference either")
 		}
 		switch {
+		case !t.owned() && u.onHostNetwork():
+			t.report.exact(p.path, fmt.Sprintf("discarded, as in Docker: on its node's network the program listens on port %d itself", p.number))
 		case p.protocol == "sctp":
 			t.report.dropped(p.path, "SCTP is not published on the host; inside the cluster the port is reachable", "")
 		case !t.owned() && p.hostMode && p.first != 0 && p.first == p.last:
@@ -311,12 +330,41 @@ func (t *translator) reportPorts(u *unit) {
 			t.report.approximated(p.path, "not published on a host port; the Ingress leads to it", "kubectl port-forward service/"+u.ready+fmt.Sprintf(" %d", p.number))
 		case !t.owned():
 			t.report.needsCluster(p.path, "not published outside the cluster", "set x-berth.serviceType: LoadBalancer, or kubectl port-forward service/"+u.ready+fmt.Sprintf(" %d", p.number))
+		case u.onHostNetwork():
+			t.report.approximated(p.path, "published on "+cmp.Or(p.hostIP, "127.0.0.1")+hostPorts(p)+"; Docker would discard it and let the program listen on the host itself", "")
 		case p.hostIP == "":
 			t.report.approximated(p.path, "published on 127.0.0.1"+hostPorts(p)+"; Docker would take every address of the host", "set host_ip: 0.0.0.0 if others must reach it")
 		default:
 			t.report.exact(p.path, "published on "+p.hostIP+hostPorts(p))
 		}
 	}
+}
+
+// reportClosed says that what no text of the project names as a port of u is
+// closed at its name, where nobody knows what the image listens on.
+func (t *translator) reportClosed(u *unit) {
+	known := u.ports.known
+	if u.ports.headless || len(known) == 0 || u.facts != nil && len(u.facts.Ports) > 0 || !slices.ContainsFunc(u.networks, func(n string) bool { return t.podsOn[n] > 1 }) {
+		return
+	}
+	path := u.path + ".ports"
+	switch {
+	case len(u.svc.Ports) > 0:
+	case len(u.svc.Expose) > 0:
+		path = u.path + ".expose"
+	default:
+		path = u.path + "." + extension
+	}
+	var open []string
+	for _, p := range known[:min(len(known), 10)] {
+		open = append(open, strconv.Itoa(p.number))
+	}
+	more := ""
+	if len(known) > 10 {
+		more = fmt.Sprintf(" and %d more", len(known)-10)
+	}
+	t.report.approximated(path, fmt.Sprintf("other services reach %q at %s%s, all the ports that the project's own texts name; in Docker every port is open to them", u.name, strings.Join(open, ", "), more),
+		"name further ports in expose")
 }
 
 func hostPorts(p publishedPort) string {

@@ -45,8 +45,9 @@ type translator struct {
 	refs      portRefs
 	shared    map[string]bool // services whose anonymous volumes others use
 
-	isolatedNetworks bool     // the networks divide the project
-	usedNetworks     []string // networks with members, sorted
+	isolatedNetworks bool             // the networks divide the project
+	usedNetworks     []string         // networks with members, sorted
+	podsOn           map[string]int   // workloads on each of them
 	links            []link           // aliases of links, each for one pod alone
 	linkZones        map[*unit]string // name of the zone of a pod that has some
 	files            fileObjects
@@ -93,6 +94,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 		volumes:   map[string]volumeHints{},
 		shared:    map[string]bool{},
 		linkZones: map[*unit]string{},
+		podsOn:    map[string]int{},
 	}
 	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]string{}}
 	t.namespace = target.Namespace
@@ -175,6 +177,13 @@ func (t *translator) readHints() error {
 			at := fmt.Sprintf("%s.volumes[%d].%s", u.path, i, extension)
 			d.decode(at, v.Extensions[extension], &h)
 			d.choice(at+".as", h.As, "", "live", "snapshot", "claim", "skip")
+		}
+		if u.job != nil && u.job.Triggers != nil {
+			for i, s := range u.job.Triggers.Schedule {
+				at := fmt.Sprintf("%s.triggers.schedule[%d]", u.path, i)
+				d.checkSchedule(at+".cron", s.Cron)
+				d.checkTimezone(at+".timezone", s.Timezone)
+			}
 		}
 	}
 	for _, key := range sortedKeys(t.project.Volumes) {

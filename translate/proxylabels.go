@@ -48,7 +48,9 @@ func (t *translator) virtualHosts(u *unit) []route {
 		r.port = n
 	}
 	if p := value("VIRTUAL_PATH"); strings.HasPrefix(p, "/") {
-		r.paths = []string{p}
+		if r.paths = t.validPaths(u.path+".environment.VIRTUAL_PATH", []string{p}); len(r.paths) == 0 {
+			return nil
+		}
 		r.strip = value("VIRTUAL_DEST") == "/"
 	}
 	if strings.HasPrefix(value("VIRTUAL_PROTO"), "https") {
@@ -73,11 +75,24 @@ func (t *translator) validHosts(path string, hosts []string) []string {
 		h, _, _ = strings.Cut(h, ":")
 		switch {
 		case h == "":
-		case isDNSName(strings.TrimPrefix(h, "*.")):
+		case isHost(h):
 			out = append(out, h)
 		default:
 			t.report.dropped(path, fmt.Sprintf("%q is no host name of an Ingress", h), "set x-berth.host")
 		}
+	}
+	return out
+}
+
+// validPaths returns the paths an Ingress takes, and reports the others.
+func (t *translator) validPaths(path string, paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		if isPath(p) {
+			out = append(out, p)
+			continue
+		}
+		t.report.dropped(path, fmt.Sprintf("%q is no path of an Ingress", p), "write it without //, /./, /../ and %2F")
 	}
 	return out
 }
@@ -117,6 +132,10 @@ func (t *translator) caddyRoutes(u *unit, labels map[string]string) []route {
 			if rest, ok := strings.CutPrefix(name, key+"."); ok {
 				t.caddyDirective(u, &r, rest, labels[name])
 			}
+		}
+		wanted := len(r.paths)
+		if r.paths = t.validPaths(path, r.paths); wanted > 0 && len(r.paths) == 0 {
+			continue
 		}
 		t.report.exact(path, "an Ingress for "+strings.Join(r.hosts, ", "))
 		out = append(out, r)
@@ -208,7 +227,10 @@ func (t *translator) traefikRouter(u *unit, labels map[string]string, name strin
 	var out []route
 	for _, m := range matches {
 		r := base
-		r.hosts, r.paths = t.validHosts(path, m.hosts), m.paths
+		r.hosts, r.paths = t.validHosts(path, m.hosts), t.validPaths(path, m.paths)
+		if len(m.paths) > 0 && len(r.paths) == 0 {
+			continue
+		}
 		if len(r.hosts) == 0 {
 			if len(m.hosts) > 0 || len(m.paths) == 0 {
 				continue

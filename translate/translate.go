@@ -107,6 +107,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 	t.reportRestart(u)
 	t.reportOrder(u)
 	t.reportPorts(u)
+	t.reportClosed(u)
 	t.reportLabels(u.path+".labels", u.svc.Labels)
 	t.reportLabels(u.path+".annotations", u.svc.Annotations)
 	if u.host.kind == none { // a provider's, or an external name: nothing runs

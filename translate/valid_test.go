@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/robfig/cron/v3"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
@@ -285,6 +288,10 @@ func selects(selector, labels map[string]string) bool {
 	return len(selector) > 0
 }
 
+// invalidPath is what the API server refuses in paths of the types Exact and
+// Prefix.
+var invalidPath = regexp.MustCompile(`//|/\.{1,2}(/|$)|%2[fF]`)
+
 func (v *validator) ingress(at string, in *networkingv1.Ingress) {
 	if in.Spec.IngressClassName == nil || *in.Spec.IngressClassName != "nginx" {
 		v.fault(at, "is of no class")
@@ -295,12 +302,15 @@ func (v *validator) ingress(at string, in *networkingv1.Ingress) {
 		} else {
 			v.all(at, validation.IsDNS1123Subdomain(r.Host))
 		}
+		if _, err := netip.ParseAddr(r.Host); err == nil {
+			v.fault(at, "host %q is an address", r.Host)
+		}
 		for _, p := range r.HTTP.Paths {
 			s := v.services[p.Backend.Service.Name]
 			if s == nil || !slices.ContainsFunc(s.Spec.Ports, func(x corev1.ServicePort) bool { return x.Port == p.Backend.Service.Port.Number }) {
 				v.fault(at, "leads to no port: %s %d", p.Backend.Service.Name, p.Backend.Service.Port.Number)
 			}
-			if !strings.HasPrefix(p.Path, "/") {
+			if !strings.HasPrefix(p.Path, "/") || *p.PathType != networkingv1.PathTypeImplementationSpecific && invalidPath.MatchString(p.Path) {
 				v.fault(at, "path %q", p.Path)
 			}
 		}
@@ -329,6 +339,13 @@ func (v *validator) workload(at string, o translate.Object) {
 	switch o := o.(type) {
 	case *appsv1.Deployment:
 		selector(o.Spec.Selector.MatchLabels)
+		deadline := int32(600)
+		if d := o.Spec.ProgressDeadlineSeconds; d != nil {
+			deadline = *d
+		}
+		if deadline <= o.Spec.MinReadySeconds {
+			v.fault(at, "a progress deadline of %d s, and ready for %d s", deadline, o.Spec.MinReadySeconds)
+		}
 		if r := o.Spec.Strategy.RollingUpdate; r != nil && r.MaxSurge.String() == "0" && r.MaxUnavailable.String() == "0" {
 			v.fault(at, "neither surge nor unavailable")
 		}
@@ -343,6 +360,14 @@ func (v *validator) workload(at string, o translate.Object) {
 		ends = true
 		if len(o.Name) > 52 {
 			v.fault(at, "has a name of %d bytes", len(o.Name))
+		}
+		if _, err := cron.ParseStandard(o.Spec.Schedule); err != nil {
+			v.fault(at, "schedule %q: %v", o.Spec.Schedule, err)
+		}
+		if o.Spec.TimeZone != nil {
+			if _, err := time.LoadLocation(*o.Spec.TimeZone); err != nil {
+				v.fault(at, "time zone: %v", err)
+			}
 		}
 	}
 	if ends != (t.Spec.RestartPolicy == corev1.RestartPolicyNever || t.Spec.RestartPolicy == corev1.RestartPolicyOnFailure) {
@@ -494,6 +519,9 @@ func (v *validator) container(at string, pod corev1.PodSpec, c corev1.Container,
 			v.fault(at, "port %s %s twice", p.Name, number)
 		}
 		names[p.Name], numbers[number] = true, true
+		if pod.HostNetwork && p.HostPort != 0 && p.HostPort != p.ContainerPort {
+			v.fault(at, "host port %d of port %d on the node's network", p.HostPort, p.ContainerPort)
+		}
 	}
 	for name, limit := range c.Resources.Limits {
 		if request, ok := c.Resources.Requests[name]; ok && request.Cmp(limit) > 0 {
@@ -513,6 +541,9 @@ func (v *validator) container(at string, pod corev1.PodSpec, c corev1.Container,
 	}
 	if l := c.Lifecycle; l != nil && l.StopSignal != nil && pod.OS == nil {
 		v.fault(at, "stop signal without an operating system")
+	}
+	if l := c.Lifecycle; l != nil && l.PreStop != nil && (pod.HostPID || pod.ShareProcessNamespace != nil) && strings.Contains(strings.Join(l.PreStop.Exec.Command, " "), "kill -s") {
+		v.fault(at, "sends a signal to a process that is not its own")
 	}
 	if s := c.SecurityContext; s != nil && s.Privileged != nil && s.AllowPrivilegeEscalation != nil && *s.Privileged && !*s.AllowPrivilegeEscalation {
 		v.fault(at, "privileged, but without escalation")

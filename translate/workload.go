@@ -188,6 +188,9 @@ func (t *translator) gracePeriod(units []*unit) int64 {
 				own = int64(seconds(durationOf(*d)))
 			}
 		}
+		if !t.owned() && signalName(u.svc.StopSignal) == "SIGKILL" {
+			own = 0
+		}
 		longest = max(longest, own)
 	}
 	return longest
@@ -220,7 +223,7 @@ func (t *translator) workload(u *unit, p pod) Object {
 	}
 	return &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
 		Replicas: t.scaled(u, replicas), Selector: selector, Template: template, Strategy: t.strategy(u, p.pinned),
-		MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
+		MinReadySeconds: t.minReady(u), ProgressDeadlineSeconds: t.progressDeadline(u), RevisionHistoryLimit: &history,
 	}}
 }
 

@@ -28,6 +28,11 @@ func TestWrongHintsAreErrorsThatHelp(t *testing.T) {
 		"wrong kind":         {service: map[string]any{"kind": "deploymnt"}, want: []string{`"deploymnt" is not one of deployment, statefulset, daemonset, job, cronjob`, `did you mean "deployment"?`}},
 		"cronjob":            {service: map[string]any{"kind": "cronjob"}, want: []string{"a cronjob needs a schedule"}},
 		"schedule":           {service: map[string]any{"schedule": "* * *"}, want: []string{"only a cronjob has a schedule", "no cron expression"}},
+		"an hour of 99":      {service: map[string]any{"kind": "cronjob", "schedule": "99 99 * * *"}, want: []string{`services.web.x-berth.schedule: "99 99 * * *" is no cron expression of five fields`}},
+		"a zone in front":    {service: map[string]any{"kind": "cronjob", "schedule": "TZ=UTC 0 0 * * *"}, want: []string{"names a time zone"}},
+		"an address":         {service: map[string]any{"host": "10.0.0.1"}, want: []string{`services.web.x-berth.host[0]: "10.0.0.1" is no lower case DNS name`}},
+		"two slashes":        {service: map[string]any{"path": "/a//b"}, want: []string{`services.web.x-berth.path: "/a//b" is no plain path`}},
+		"an encoded slash":   {service: map[string]any{"path": "/a%2Fb"}, want: []string{"no plain path"}},
 		"size":               {service: map[string]any{"storage": map[string]any{"size": "big"}}, want: []string{`"big" is no size`, "write it as 10Gi"}},
 		"host":               {service: map[string]any{"host": "A_B"}, want: []string{`services.web.x-berth.host[0]: "A_B" is no lower case DNS name`}},
 		"sidecar":            {service: map[string]any{"sidecarOf": "wbe"}, want: []string{`there is no service "wbe"`, `did you mean "web"?`}},
@@ -93,6 +98,24 @@ func TestSchemaOfHintsMatchesTheirTypes(t *testing.T) {
 		sort.Strings(fields)
 		if got := sortedKeys(schema.Defs[name].Properties); !slices.Equal(got, fields) {
 			t.Errorf("%s: the schema has %v, the type %v", name, got, fields)
+		}
+	}
+}
+
+func TestWrongSchedulesOfJobsAreErrors(t *testing.T) {
+	for cron, want := range map[string]string{
+		"* * *":       `compose.yaml:7: jobs.tidy.triggers.schedule[0].cron: "* * *" is no cron expression of five fields`,
+		"":            `"" is no cron expression`,
+		"TZ=0":        "names a time zone",
+		"99 99 * * *": "is no cron expression",
+		"0 0 * * *":   `jobs.tidy.triggers.schedule[0].timezone: "Mars/X" is no time zone`,
+	} {
+		job := types.JobConfig{Name: "tidy", Triggers: &types.TriggerConfig{Schedule: []types.ScheduleConfig{{Cron: cron, Timezone: "Mars/X"}}}}
+		job.Image = "i"
+		p := &types.Project{Name: "demo", Jobs: types.Jobs{"tidy": job}}
+		_, err := Translate(Input{Project: p, Positions: Positions{"jobs.tidy.triggers": {File: "compose.yaml", Line: 7}}}, Target{Kind: Owned})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", cron, err, want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // time zones of jobs, where the machine has no list
 
 	"github.com/berth-dev/berth/cmd/internal/cli"
 )

@@ -58,6 +58,7 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":                       "cmd/internal/cli",
 	"github.com/compose-spec/compose-go/v2/loader": "translate/composefile",
 	"github.com/compose-spec/compose-go/v2/cli":    "translate/composefile",
+	"github.com/robfig/cron/v3":                    "translate",
 	"k8s.io/client-go/":                            "infra/kube",
 }
 
