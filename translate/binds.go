@@ -149,6 +149,7 @@ func (t *translator) mountFile(p *podVolumes, l *mountList, b bind) BindKind {
 	key := dataKey(base)
 	files := map[string]FileFacts{key: {Mode: b.facts.Mode, Content: b.facts.Content}}
 	name := t.addFiles(p, b.scope.unit, base, files, "", isSecretFile(base, b.facts.Mode))
+	b.reportModes(t, files)
 	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target, SubPath: key, ReadOnly: true})
 	done := "a copy of the file; a change of it reaches the pod with the next berth up"
 	if !b.volume.ReadOnly {
@@ -158,6 +159,17 @@ func (t *translator) mountFile(p *podVolumes, l *mountList, b bind) BindKind {
 	return BindFile
 }
 
+// reportModes says that copies are open to all users of the container, where
+// files are not: they belong to root, not to who owns them on the host.
+func (b bind) reportModes(t *translator, files map[string]FileFacts) {
+	for _, name := range sortedKeys(files) {
+		if mode := int32(files[name].Mode & 0o777); mode != 0 && readable(mode) != mode {
+			t.report.approximated(b.attribute, fmt.Sprintf("every user of the container may read the copies: %s has mode %04o there, not %04o", name, readable(mode), mode), "")
+			return
+		}
+	}
+}
+
 // isSecretFile reports whether a file is nobody else's business, by its mode
 // or its name.
 func isSecretFile(base string, mode uint32) bool {
@@ -165,12 +177,12 @@ func isSecretFile(base string, mode uint32) bool {
 		return true
 	}
 	base = strings.ToLower(base)
-	for _, suffix := range []string{".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", "htpasswd", "id_rsa", "id_ed25519"} {
+	for _, suffix := range []string{".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", "htpasswd", "id_rsa", "id_ed25519"} {
 		if strings.HasSuffix(base, suffix) {
 			return true
 		}
 	}
-	return strings.Contains(base, "secret") || strings.Contains(base, "password") || strings.Contains(base, "credential")
+	return strings.HasPrefix(base, ".env.") || strings.Contains(base, "secret") || strings.Contains(base, "password") || strings.Contains(base, "credential")
 }
 
 // snapshotDir is the folder of a snapshot's volume that holds the files:
@@ -181,7 +193,12 @@ const snapshotDir = "snapshot"
 // write where the node agent can make it, else a read-only one.
 func (t *translator) mountSnapshot(p *podVolumes, l *mountList, b bind) {
 	base := path.Base(b.volume.Source)
-	source := t.addFiles(p, b.scope.unit, base, b.facts.Files, snapshotDir+"/", false)
+	secret := false
+	for name, f := range b.facts.Files {
+		secret = secret || isSecretFile(path.Base(name), f.Mode)
+	}
+	source := t.addFiles(p, b.scope.unit, base, b.facts.Files, snapshotDir+"/", secret)
+	b.reportModes(t, b.facts.Files)
 	cure := t.mountCure(b, "to share it live")
 	if b.volume.ReadOnly || !t.owned() || t.target.AgentDir == "" {
 		l.add(corev1.VolumeMount{Name: source, MountPath: b.volume.Target, SubPath: snapshotDir, ReadOnly: true})
@@ -238,10 +255,10 @@ func (t *translator) mountEmpty(p *podVolumes, l *mountList, b bind) BindKind {
 // mountClaim mounts a claim in place of a directory of the host. Services that
 // bind the same directory share it.
 func (t *translator) mountClaim(p *podVolumes, l *mountList, b bind) BindKind {
-	claim := t.bindClaims.claim(b.volume.Source)
+	claim := t.bindClaims.claim(b)
 	p.pinned = true
-	name := p.add("claim "+claim, claim, claimSource(claim))
-	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target, ReadOnly: b.volume.ReadOnly})
+	name := p.add("claim "+claim.name, claim.name, claimSource(claim.name))
+	l.add(corev1.VolumeMount{Name: name, MountPath: b.volume.Target, SubPath: t.claimPath(""), ReadOnly: b.volume.ReadOnly})
 	return BindClaim
 }
 
@@ -295,30 +312,53 @@ func ofTheNode(host string) bool {
 	return false
 }
 
-// bindClaims names the claims that stand for directories of the host.
+// bindClaims are the claims that stand for directories of the host.
 type bindClaims struct {
 	names   *nameSet
-	byHost  map[string]string
-	ordered []string // host paths in the order they were met
+	byHost  map[string]*bindClaim
+	ordered []*bindClaim // in the order they were met
 }
 
-func (c *bindClaims) claim(host string) string {
-	if name, ok := c.byHost[host]; ok {
-		return name
+// bindClaim is one of them.
+type bindClaim struct {
+	name   string
+	host   string
+	mounts []bind
+}
+
+// claim returns the claim that a bind mount gets, and notes the mount.
+func (c *bindClaims) claim(b bind) *bindClaim {
+	claim := c.byHost[b.volume.Source]
+	if claim == nil {
+		claim = &bindClaim{name: c.names.take("bind-" + path.Base(b.volume.Source)), host: b.volume.Source}
+		c.byHost[claim.host] = claim
+		c.ordered = append(c.ordered, claim)
 	}
-	name := c.names.take("bind-" + path.Base(host))
-	c.byHost[host] = name
-	c.ordered = append(c.ordered, host)
-	return name
+	claim.mounts = append(claim.mounts, b)
+	return claim
 }
 
-// objects returns the claims.
+// objects returns the claims. Size and class come from x-berth.storage of the
+// services that mount them.
 func (c *bindClaims) objects(t *translator) []Object {
 	var out []Object
-	for _, host := range c.ordered {
-		claim := t.newClaim(c.byHost[host], t.labels(nil), storageHints{})
-		claim.Annotations = map[string]string{annotationName: path.Base(host)}
-		out = append(out, claim)
+	for _, claim := range c.ordered {
+		hints, users, pods := storageHints{}, map[*unit]bool{}, 0
+		for _, m := range claim.mounts {
+			u := m.scope.unit
+			hints = hints.or(u.hints.Storage)
+			if !users[u.host] {
+				users[u.host], pods = true, pods+replicasOf(u.host)
+			}
+		}
+		if !t.owned() && hints.AccessMode == "" && pods > 1 {
+			for _, m := range claim.mounts {
+				t.report.approximated(m.attribute, "ReadWriteOnce: all pods that share the volume must run on one node", "set x-berth.storage.accessMode: ReadWriteMany of the service where the storage class has it")
+			}
+		}
+		object := t.newClaim(claim.name, t.labels(nil), hints)
+		object.Annotations = map[string]string{annotationName: path.Base(claim.host)}
+		out = append(out, object)
 	}
 	return out
 }

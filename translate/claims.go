@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -28,6 +29,7 @@ func (t *translator) claimNames() map[string]string {
 		keys = append(keys, key)
 	}
 	names := map[string]string{}
+	byVolume := map[string]string{} // what Docker calls the volume -> its claim: two keys may mean one
 	for _, valid := range []bool{true, false} {
 		for _, key := range keys {
 			if isLabel(wanted[key]) != valid {
@@ -40,10 +42,23 @@ func (t *translator) claimNames() map[string]string {
 				}
 				continue
 			}
-			names[key] = set.take(wanted[key])
+			name, known := byVolume[t.volumeName(key)]
+			if !known {
+				name = set.take(wanted[key])
+				byVolume[t.volumeName(key)] = name
+			}
+			names[key] = name
 		}
 	}
 	return names
+}
+
+// volumeName is what Docker would call a volume.
+func (t *translator) volumeName(key string) string {
+	if name := t.project.Volumes[key].Name; name != "" {
+		return name
+	}
+	return t.project.Name + "_" + key
 }
 
 // claimOf is the claim of a volume.
@@ -65,9 +80,20 @@ func (t *translator) anonymousClaim(u *unit, target string) string {
 func (t *translator) claimObjects() []Object {
 	var out []Object
 	users := t.volumeUsers()
+	byClaim := map[string][]string{} // claim -> volumes that it is
+	for _, key := range sortedKeys(users) {
+		if kind := localDriver(t.project.Volumes[key]).kind; kind != "bind" && kind != "tmpfs" && !bool(t.project.Volumes[key].External) {
+			byClaim[t.claimOf(key)] = append(byClaim[t.claimOf(key)], key)
+		}
+	}
 	for _, key := range sortedKeys(users) {
 		config := t.project.Volumes[key]
 		path := "volumes." + key
+		same := byClaim[t.claimOf(key)]
+		if slices.Index(same, key) > 0 {
+			t.report.exact(path, fmt.Sprintf("the claim %q, as of volumes.%s: both have one name", t.claimOf(key), same[0]))
+			continue
+		}
 		if config.Driver == "local" {
 			t.report.exact(path+".driver", "a claim, or what driver_opts say")
 		}
@@ -80,12 +106,14 @@ func (t *translator) claimObjects() []Object {
 			}
 			continue
 		}
-		switch how := localDriver(config); how.kind {
-		case "bind", "tmpfs":
+		how := localDriver(config)
+		if how.kind == "bind" || how.kind == "tmpfs" {
 			continue
+		}
+		switch how.kind {
 		case "nfs":
 			pv := t.nfsVolume(key, how)
-			claim := t.claim(key, config, users[key])
+			claim := t.claim(same, config, users)
 			claim.Spec.VolumeName, claim.Spec.StorageClassName = pv.Name, ptr("")
 			claim.Spec.AccessModes = pv.Spec.AccessModes
 			out = append(out, pv, claim)
@@ -93,7 +121,7 @@ func (t *translator) claimObjects() []Object {
 		case "other":
 			t.report.dropped(path+".driver_opts", "the cluster's storage class makes the volume", "set x-berth.class of the volume")
 		}
-		out = append(out, t.claim(key, config, users[key]))
+		out = append(out, t.claim(same, config, users))
 	}
 	for _, u := range t.units {
 		if !t.shared[u.name] || u.job != nil {
@@ -131,14 +159,25 @@ func (t *translator) volumeUsers() map[string][]*unit {
 	return users
 }
 
-// claim is the claim of a named volume. Size and class come from x-berth of
-// the volume, or of the only service that uses it.
-func (t *translator) claim(key string, config types.VolumeConfig, users []*unit) *corev1.PersistentVolumeClaim {
-	hints := t.volumes[key].storageHints
+// claim is the claim of a named volume, of several that are one. Size and class come from x-berth of
+// the volume, or of the services that use it.
+func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume map[string][]*unit) *corev1.PersistentVolumeClaim {
+	key := keys[0]
+	hints, users := storageHints{}, byVolume[key]
+	for _, k := range keys {
+		hints = hints.or(t.volumes[k].storageHints)
+	}
+	for _, k := range keys[1:] {
+		for _, u := range byVolume[k] {
+			if !slices.Contains(users, u) {
+				users = append(users[:len(users):len(users)], u)
+			}
+		}
+	}
 	for _, u := range users {
 		hints = hints.or(u.hints.Storage)
 		for _, v := range u.svc.Volumes {
-			if v.Source == key && v.Volume != nil {
+			if slices.Contains(keys, v.Source) && v.Volume != nil {
 				config.Labels = mergedLabels(config.Labels, v.Volume.Labels)
 			}
 		}

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -23,16 +24,26 @@ func (t *translator) addFiles(p *podVolumes, u *unit, base string, files map[str
 		data[key] = files[name].Content
 		items = append(items, corev1.KeyToPath{Key: key, Path: prefix + name, Mode: ptr(readable(int32(files[name].Mode & 0o777)))})
 	}
-	object := t.newData(suffixed(u.kube+"-"+sanitize(base), "-"+dataHash(data), maxSubdomain), t.labels(u), data, secret)
-	name := object.GetName()
-	key := "files " + name + itemsKey(items)
-	if _, known := p.byKey[key]; !known {
+	name := suffixed(u.kube+"-"+sanitize(base), "-"+dataHash(data), maxSubdomain)
+	if by := t.copiedBy[name]; by != nil && by != u { // "a" with "b-c", "a-b" with "c"
+		name = suffixed(u.kube+"-"+sanitize(base), "-"+hash(8, u.kube, dataHash(data)), maxSubdomain)
+	}
+	t.copiedBy[name] = u
+	object := t.newData(name, t.labels(u), data, secret)
+	if !slices.ContainsFunc(p.objects, func(o Object) bool { return o.GetName() == name && (secret == isSecret(o)) }) {
 		p.objects = append(p.objects, object)
 	}
+	key := fmt.Sprintf("files %t %s%s", secret, name, itemsKey(items))
 	if secret {
 		return p.add(key, base, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: name, Items: items}})
 	}
 	return p.add(key, base, corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: items}})
+}
+
+// isSecret reports whether o is a Secret.
+func isSecret(o Object) bool {
+	_, ok := o.(*corev1.Secret)
+	return ok
 }
 
 // itemsKey tells apart two uses of the same data under different paths.

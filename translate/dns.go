@@ -35,7 +35,7 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 			for _, ip := range u.svc.ExtraHosts[host] {
 				if ip == "host-gateway" {
 					ip = t.hostGateway(path, host)
-				} else if _, err := netip.ParseAddr(ip); err != nil {
+				} else if !isAddress(ip) {
 					t.report.dropped(path, fmt.Sprintf("%q of %s is no address", ip, host), "")
 					continue
 				}
@@ -51,6 +51,13 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 		out = append(out, corev1.HostAlias{IP: ip, Hostnames: byIP[ip]})
 	}
 	return out
+}
+
+// isAddress reports whether s is an IP address as Kubernetes takes it: without
+// a zone.
+func isAddress(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == ""
 }
 
 // hostGateway returns the address of the host, "" when it is not known.
@@ -91,6 +98,10 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 	}
 	for _, o := range u.svc.DNSOpts {
 		name, value, ok := strings.Cut(o, ":")
+		if name == "" {
+			t.report.dropped(u.path+".dns_opt", fmt.Sprintf("%q is no option of a resolver", o), "")
+			continue
+		}
 		option := corev1.PodDNSConfigOption{Name: name}
 		if ok {
 			option.Value = ptr(value)
@@ -134,7 +145,7 @@ func (t *translator) dots() int {
 func (t *translator) nameservers(u *unit) []string {
 	var out []string
 	for _, s := range u.svc.DNS {
-		if _, err := netip.ParseAddr(s); err != nil {
+		if !isAddress(s) {
 			t.report.dropped(u.path+".dns", fmt.Sprintf("%q is no address", s), "")
 			continue
 		}

@@ -84,7 +84,7 @@ func (t *translator) healthOf(s scope, h *types.HealthCheckConfig) health {
 		}
 	}
 	check := health{
-		command:       testCommand(test, s.facts),
+		command:       escapeAll(testCommand(test, s.facts)), // the kubelet expands $(NAME) in probes, though not in hooks
 		interval:      firstDuration(h.Interval, image.Interval, defaultInterval),
 		timeout:       firstDuration(h.Timeout, image.Timeout, defaultTimeout),
 		retries:       defaultRetries,

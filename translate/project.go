@@ -51,7 +51,9 @@ type translator struct {
 	links            []link           // aliases of links, each for one pod alone
 	linkZones        map[*unit]string // name of the zone of a pod that has some
 	files            fileObjects
-	bindClaims       *bindClaims // claims in place of directories of the host
+	copiedBy         map[string]*unit // who mounts the object of that name, a copy of files of the host
+	envLeft          map[*unit]int    // bytes that the variables of a pod may still take
+	bindClaims       *bindClaims      // claims in place of directories of the host
 }
 
 // volumeHints is x-berth of a top-level volume.
@@ -95,8 +97,10 @@ func newTranslator(in Input, target Target) (*translator, error) {
 		shared:    map[string]bool{},
 		linkZones: map[*unit]string{},
 		podsOn:    map[string]int{},
+		copiedBy:  map[string]*unit{},
+		envLeft:   map[*unit]int{},
 	}
-	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]string{}}
+	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]*bindClaim{}}
 	t.namespace = target.Namespace
 	if t.namespace == "" {
 		t.namespace = Namespace(in.Project.Name)

@@ -19,6 +19,7 @@ import (
 type regression struct {
 	Name    string            `json:"name"`
 	Files   map[string]string `json:"files"`
+	Modes   map[string]uint32 `json:"modes"` // of files, 0644 without
 	Compose map[string]any    `json:"compose"`
 	Want    map[string]any    `json:"want"`
 	Report  map[string]string `json:"report"`
@@ -60,8 +61,17 @@ func (row regression) read(t testing.TB) (translate.Input, error) {
 	files["compose.yaml"], files["binary"] = string(text), string(bytes.Repeat([]byte{0, 0xff, 0x80}, 100))
 	dir := t.TempDir()
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if mode, ok := row.Modes[name]; ok {
+			if err := os.Chmod(file, os.FileMode(mode)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	in, _, err := composefile.Read(t.Context(), composefile.Options{Dir: dir, ProjectName: "demo", Env: []string{"HOME=/home/x"}})

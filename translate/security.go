@@ -167,6 +167,9 @@ func (t *translator) user(s scope) (uid, gid *int64) {
 // which it reports.
 func (t *translator) group(s scope, path, name string) *int64 {
 	if id, err := strconv.ParseInt(name, 10, 64); err == nil {
+		if validID(id) == nil {
+			t.report.dropped(path, fmt.Sprintf("%q is no group id", name), "")
+		}
 		return validID(id)
 	}
 	if name == "root" {

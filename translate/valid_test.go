@@ -387,7 +387,7 @@ func (v *validator) pod(at string, s corev1.PodSpec) {
 		v.fault(at, "hostnameOverride %q", *s.HostnameOverride)
 	}
 	for _, h := range s.HostAliases {
-		if _, err := netip.ParseAddr(h.IP); err != nil {
+		if a, err := netip.ParseAddr(h.IP); err != nil || a.Zone() != "" {
 			v.fault(at, "host alias %q", h.IP)
 		}
 		for _, name := range h.Hostnames {
@@ -396,6 +396,18 @@ func (v *validator) pod(at string, s corev1.PodSpec) {
 	}
 	if s.DNSPolicy == corev1.DNSNone && (s.DNSConfig == nil || len(s.DNSConfig.Nameservers) == 0) {
 		v.fault(at, "no name server")
+	}
+	if s.DNSConfig != nil {
+		for _, o := range s.DNSConfig.Options {
+			if o.Name == "" {
+				v.fault(at, "an option of the resolver without a name")
+			}
+		}
+		for _, n := range s.DNSConfig.Nameservers {
+			if a, err := netip.ParseAddr(n); err != nil || a.Zone() != "" {
+				v.fault(at, "name server %q", n)
+			}
+		}
 	}
 	if s.DNSConfig != nil && len(s.DNSConfig.Nameservers) > 3 {
 		v.fault(at, "%d name servers", len(s.DNSConfig.Nameservers))

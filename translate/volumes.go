@@ -93,7 +93,7 @@ func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
 		t.mount(p, l, s, fmt.Sprintf("%s.volumes[%d]", s.path, i), v)
 	}
 	for i, from := range s.spec.VolumesFrom {
-		t.mountFrom(p, l, s, fmt.Sprintf("%s.volumes_from[%d]", s.path, i), from)
+		t.mountFrom(p, l, s, fmt.Sprintf("%s.volumes_from[%d]", s.path, i), from, false, map[string]bool{s.unit.name: true})
 	}
 	t.mountFiles(p, l, s)
 	for i, text := range s.spec.Tmpfs {
@@ -164,8 +164,12 @@ func (t *translator) mountNamed(p *podVolumes, l *mountList, s scope, attribute 
 	if v.Volume != nil {
 		m.SubPath = strings.TrimPrefix(path.Clean("/"+v.Volume.Subpath), "/")
 	}
+	exists := bool(config.External) || !t.owned() && localDriver(config).kind == "nfs"
+	if !exists {
+		m.SubPath = t.claimPath(m.SubPath)
+	}
 	l.add(m)
-	if bool(config.External) || !t.fill(p, s, attribute, name, m, v) {
+	if exists || !t.fill(p, s, attribute, name, m, v) {
 		t.report.exact(attribute, fmt.Sprintf("the claim %q", claim))
 	}
 }
@@ -197,7 +201,7 @@ func (t *translator) mountAnonymous(p *podVolumes, l *mountList, s scope, attrib
 	m := corev1.VolumeMount{MountPath: v.Target, ReadOnly: v.ReadOnly}
 	if t.shared[s.unit.name] && s.path == s.unit.path {
 		claim := t.anonymousClaim(s.unit, v.Target)
-		m.Name = p.add("claim "+claim, "data-"+v.Target, claimSource(claim))
+		m.Name, m.SubPath = p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), t.claimPath("")
 		p.pinned = true
 		t.report.exact(attribute, fmt.Sprintf("the claim %q, which other services mount too", claim))
 	} else {
@@ -226,25 +230,28 @@ func (t *translator) mountImageVolumes(p *podVolumes, l *mountList, s scope) {
 	}
 }
 
-// mountFrom mounts the volumes of another service.
-func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, from string) {
+// mountFrom mounts the volumes of another service, and those that it has from
+// others itself. Services in seen are done with.
+func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, from string, readOnly bool, seen map[string]bool) {
 	if strings.HasPrefix(from, types.ContainerPrefix) {
 		t.report.dropped(attribute, "a container outside the project has no volumes in the cluster", "use named volumes")
 		return
 	}
 	name, mode, _ := strings.Cut(from, ":")
 	other := t.services[name]
-	if other == nil || other == s.unit {
+	if other == nil || seen[name] {
 		if other == nil {
 			t.report.dropped(attribute, fmt.Sprintf("there is no service %q", name), "")
 		}
 		return
 	}
+	seen[name] = true
+	readOnly = readOnly || mode == "ro"
 	for i, v := range other.svc.Volumes {
 		if l.has(path.Clean(v.Target)) {
 			continue
 		}
-		v.ReadOnly = v.ReadOnly || mode == "ro"
+		v.ReadOnly = v.ReadOnly || readOnly
 		if v.Type == types.VolumeTypeTmpfs {
 			continue // Docker does not share these either
 		}
@@ -254,10 +261,13 @@ func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, 
 			}
 			claim := t.anonymousClaim(other, v.Target)
 			p.pinned = true
-			l.add(corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, ReadOnly: v.ReadOnly})
+			l.add(corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, SubPath: t.claimPath(""), ReadOnly: v.ReadOnly})
 			continue
 		}
 		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, fmt.Sprintf("services.%s.volumes[%d]", other.name, i), v)
+	}
+	for _, next := range other.svc.VolumesFrom {
+		t.mountFrom(p, l, s, attribute, next, readOnly, seen)
 	}
 }
 
@@ -285,6 +295,16 @@ func (t *translator) mountImage(p *podVolumes, l *mountList, attribute string, v
 	if !t.owned() {
 		t.report.needsCluster(attribute, "an image volume, which Kubernetes has since 1.35", "")
 	}
+}
+
+// claimPath is where in a new claim the data of a volume is. The disks of other
+// clusters are file systems of their own, whose root has a lost+found that
+// databases refuse to start beside.
+func (t *translator) claimPath(subPath string) string {
+	if t.owned() {
+		return subPath
+	}
+	return path.Join("data", subPath)
 }
 
 func claimSource(claim string) corev1.VolumeSource {
