@@ -106,7 +106,9 @@ type Syncer interface {
 	// so is a Source that has vanished meanwhile: a removal follows. A file
 	// takes the place of a directory and the other way round, but symlinks to
 	// directories on the way, and at Target when Source is a directory, are
-	// followed inside the container and never replaced.
+	// followed inside the container and never replaced. Sources that cannot be read
+	// are left out, and *model.Unreadable names them when the rest is done. An error
+	// that is ErrCannotSync is no better when it is tried again.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
 	// Restart restarts the program in the container, keeps the container's
 	// files, and returns when the program listens where it did before. It returns

@@ -636,7 +636,12 @@ func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model
 		return err
 	}
 	defer leave()
+	left := &model.Unreadable{}
 	for _, f := range files {
+		if info, err := os.Lstat(f.Source); err == nil && info.Mode().Type()&fs.ModeSocket != 0 {
+			left.Add(errors.New(f.Source + " is a socket"))
+			continue
+		}
 		content, err := os.ReadFile(f.Source)
 		s.mu.Lock()
 		p := s.pod(pod.ContainerID)
@@ -655,7 +660,7 @@ func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model
 		}
 		s.mu.Unlock()
 	}
-	return nil
+	return left.OrNil()
 }
 
 func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) error {

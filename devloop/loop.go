@@ -177,18 +177,11 @@ func (l *loop) run(ctx context.Context) error {
 				continue
 			}
 			l.command(c)
-		case <-timerC(l.retry):
+		case <-watch.Fired(l.retry):
 			l.retry = nil
 			l.tryAgain()
 		}
 	}
-}
-
-func timerC(t watch.Timer) <-chan time.Time {
-	if t == nil {
-		return nil
-	}
-	return t.C()
 }
 
 // advance starts whatever can start, until nothing more can.
@@ -423,7 +416,7 @@ func joinWords(words []string) string {
 func transient(v Verb, err error) bool {
 	switch v {
 	case Load, Apply, Prune, Sync, Restart:
-		return !errors.Is(err, context.Canceled)
+		return !errors.Is(err, context.Canceled) && !errors.Is(err, ErrCannotSync)
 	}
 	return false
 }

@@ -3,12 +3,17 @@ package devloop
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/berth-dev/berth/infra/model"
 )
 
 func TestOnceGoesOnWhenFilesChangeDuringTheTurn(t *testing.T) {
@@ -278,4 +283,61 @@ func TestInitialSyncThatIsAddedReachesContainersThatRun(t *testing.T) {
 	s.set(s.syncing("sync", func(r *types.Trigger) { r.InitialSync = true }))
 	s.write("compose.yaml", "2")
 	s.holds("web", "/srv/a.js", "1")
+}
+
+func TestFileThatCannotBeReadIsWarnedOfAndTheRestIsSynced(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1", "src/k": "1"})
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
+	if err := os.Remove(s.path("src/k")); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.Listen("unix", s.path("src/k"))
+	if err != nil {
+		t.Skip(err)
+	}
+	defer socket.Close()
+	turn := newTurn(s.deps(nil), Want{}, Have{
+		Ledger:   map[string][]model.FileSync{"web": {{Source: s.path("src/k"), Target: "/srv/k"}, {Source: s.path("src/a.js"), Target: "/srv/a.js"}}},
+		Services: s.observed(t),
+	}, Dirty{})
+	turn.deps.Syncer = s.syncer
+	var warnings []string
+	turn.warn = func(service, text string) { warnings = append(warnings, service+": "+text) }
+	if err := turn.sync(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	s.holds("web", "/srv/a.js", "1")
+	if want := "web: not synced: " + s.path("src/k") + " is a socket"; !slices.Equal(warnings, []string{want}) {
+		t.Errorf("warnings of three containers: %q", warnings)
+	}
+}
+
+func (w *world) observed(t *testing.T) map[string]model.ServiceState {
+	t.Helper()
+	states, err := w.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]model.ServiceState{}
+	for _, s := range states {
+		byName[s.Service] = s
+	}
+	return byName
+}
+
+func TestWhatIsImpossibleIsNotTriedAgain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errors.New("connection refused"), true},
+		{fmt.Errorf("its image has no tar: %w", ErrCannotSync), false},
+		{context.Canceled, false},
+	} {
+		if got := transient(Sync, fmt.Errorf("sync: %w", c.err)); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
+	}
 }

@@ -41,6 +41,8 @@ type turn struct {
 
 	work   map[string]SyncWork
 	output func(service, line string) // of commands the rules run
+	warn   func(service, text string)
+	said   map[string]bool // warnings
 
 	sharedMu sync.Mutex
 	shared   map[model.ObjectKey]string // what was applied of what belongs to no single service, as hashes
@@ -58,6 +60,7 @@ func newTurn(deps Deps, want Want, have Have, dirty Dirty) *turn {
 		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
 		applied: map[string]bool{}, replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
 		how: map[string]string{}, synced: map[string][]string{}, work: dirty.Sync, output: func(string, string) {},
+		warn: func(string, string) {}, said: map[string]bool{},
 	}
 	if t.facts == nil {
 		t.facts = map[string]model.ImageFacts{}

@@ -14,6 +14,10 @@ import (
 // program cannot be restarted without losing the container's files.
 var ErrNoSupervisor = errors.New("the program does not run under berth's supervisor")
 
+// ErrCannotSync is what a Syncer's Sync returns for a container that lacks what
+// it takes to write files into it.
+var ErrCannotSync = errors.New("files cannot be synced into it")
+
 // inPods does the same in every running container of a service, all at once.
 // A container that ends meanwhile is no failure: its successor is seen to.
 func (t *turn) inPods(ctx context.Context, service string, do func(context.Context, model.PodState) error) error {
@@ -90,7 +94,13 @@ func (t *turn) sync(ctx context.Context, service string) error {
 			files = work.Files
 		}
 		if len(files) > 0 {
-			if err := t.deps.Syncer.Sync(ctx, pod, files); err != nil {
+			err := t.deps.Syncer.Sync(ctx, pod, files)
+			var left *model.Unreadable
+			if errors.As(err, &left) {
+				t.leftOut(service, left)
+				err = nil // what becomes readable is a change of its own
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -100,6 +110,19 @@ func (t *turn) sync(ctx context.Context, service string) error {
 		return nil
 	})
 	return wrap(err, "sync %d files into service %q", len(work.Files), service)
+}
+
+// leftOut warns of files that could not be read, of each once.
+func (t *turn) leftOut(service string, left *model.Unreadable) {
+	for _, reason := range left.Reasons {
+		t.mu.Lock()
+		said := t.said[reason.Error()]
+		t.said[reason.Error()] = true
+		t.mu.Unlock()
+		if !said {
+			t.warn(service, "not synced: "+reason.Error())
+		}
+	}
 }
 
 // rerun restarts the program of a service in its containers: in all of them

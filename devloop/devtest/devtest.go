@@ -28,9 +28,10 @@ type Event struct {
 
 // A Dev is a running `berth dev`.
 type Dev struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // how it ended
+	cmd     *exec.Cmd
+	done    chan struct{}
+	err     error // how it ended
+	stopped bool
 
 	mu     sync.Mutex
 	events []Event
@@ -141,17 +142,25 @@ func (d *Dev) Running() bool {
 	}
 }
 
-// Stop ends berth as Ctrl-C does and waits for that.
+// Stop ends berth as Ctrl-C does and waits for that. It is an error when berth
+// has ended before, or ends in another way than an interrupted command does. A
+// second Stop does nothing.
 func (d *Dev) Stop() error {
-	if !d.Running() {
+	if d.stopped {
 		return nil
 	}
+	d.stopped = true
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
-		return err
+		<-d.done
+		return errors.Join(errors.New("berth dev has ended by itself"), d.err)
 	}
 	const patience = 20 * time.Second
+	const interrupted = 130
 	select {
 	case <-d.done:
+		if code := d.cmd.ProcessState.ExitCode(); code != interrupted {
+			return fmt.Errorf("berth dev ended with status %d after Ctrl-C, not %d", code, interrupted)
+		}
 		return nil
 	case <-time.After(patience):
 		return errors.Join(fmt.Errorf("berth dev does not end %s after Ctrl-C", patience), d.cmd.Process.Kill())

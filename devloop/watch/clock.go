@@ -14,6 +14,14 @@ type Timer interface {
 	Stop() bool
 }
 
+// Fired is the channel of a timer; that of none, nil, never fires.
+func Fired(t Timer) <-chan time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.C()
+}
+
 // SystemClock is the real clock.
 type SystemClock struct{}
 

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/berth-dev/berth/infra/model"
@@ -51,20 +52,5 @@ func (d *diff) changes() []model.FileChange {
 	return changes
 }
 
-func sortedPaths(set map[string]bool) []string {
-	paths := make([]string, 0, len(set))
-	for p := range set {
-		paths = append(paths, p)
-	}
-	slices.Sort(paths)
-	return paths
-}
-
-func sortedSuspects(set map[string]suspicion) []string {
-	paths := make([]string, 0, len(set))
-	for p := range set {
-		paths = append(paths, p)
-	}
-	slices.Sort(paths)
-	return paths
-}
+// sortedPaths lists the paths of a set, directories before what is in them.
+func sortedPaths[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }

@@ -165,12 +165,12 @@ func (w *Watcher) run(ctx context.Context, hashed <-chan []hashJob) {
 			batch = nil
 		case <-w.nativeReady():
 			w.collect()
-		case <-timerC(w.timer):
+		case <-Fired(w.timer):
 			w.timer = nil
 			if !w.clock.Now().Before(w.burst.deadline()) {
 				batch = w.flush(batch)
 			}
-		case <-timerC(w.poll):
+		case <-Fired(w.poll):
 			w.poll = nil
 			batch = w.pollNow(batch)
 		case jobs, ok := <-hashed:
@@ -193,13 +193,6 @@ func (w *Watcher) nativeReady() <-chan struct{} {
 		return nil
 	}
 	return w.tree.native.ready
-}
-
-func timerC(t Timer) <-chan time.Time {
-	if t == nil {
-		return nil
-	}
-	return t.C()
 }
 
 func (w *Watcher) stopTimers() {
@@ -247,7 +240,7 @@ func (w *Watcher) flush(batch *Batch) *Batch {
 		w.scanAll = false
 		w.renew()
 	}
-	for _, path := range sortedSuspects(suspects) {
+	for _, path := range sortedPaths(suspects) {
 		w.tree.look(path, how{content: true, fresh: suspects[path].fresh})
 	}
 	return w.report(batch, first)

@@ -449,8 +449,8 @@ func TestMatcher(t *testing.T) {
 	}
 }
 
-func TestSortedSuspectsAreParentsFirst(t *testing.T) {
-	got := sortedSuspects(map[string]suspicion{"/a/b": {}, "/a": {}, "/a/b/c": {}})
+func TestSortedPathsAreParentsFirst(t *testing.T) {
+	got := sortedPaths(map[string]suspicion{"/a/b": {}, "/a": {}, "/a/b/c": {}})
 	if !slices.Equal(got, []string{"/a", "/a/b", "/a/b/c"}) {
 		t.Error(got)
 	}

@@ -19,39 +19,53 @@ var ErrNoSupervisor = errors.New("the container has no supervisor")
 // containerd id, in order. Owner and mode of a replaced file stay; a new one gets the
 // mode of its source and the owner of its directory; directories are made as
 // needed; links are followed inside the container and never out of it. A source
-// that has gone meanwhile is left out: its removal is a change of its own. A container that
-// does not run any more is fs.ErrNotExist.
+// that has gone meanwhile is left out: its removal is a change of its own. So is one that
+// cannot be read; *model.Unreadable then says which and why, and the rest is done. A container
+// that does not run any more is fs.ErrNotExist.
 func (n *Node) Sync(ctx context.Context, container string, files []model.FileSync) error {
 	for attempt := 0; ; attempt++ {
+		left := &model.Unreadable{}
+		sent := make(chan struct{})
 		body, in := io.Pipe()
-		go func() { in.CloseWithError(sendFiles(in, files)) }()
+		go func() {
+			defer close(sent)
+			in.CloseWithError(sendFiles(in, files, left))
+		}()
 		err := n.once(ctx, wire.OpSync, wire.SyncArgs{Container: container}, body, nil, nil)
 		_ = body.Close() // ends the sender when the agent has not read all
+		<-sent
+		if err == nil {
+			return left.OrNil()
+		}
 		if attempt > 0 || !errors.Is(err, wire.ErrConnection) {
 			return err
 		}
 	}
 }
 
-func sendFiles(w io.Writer, files []model.FileSync) error {
+func sendFiles(w io.Writer, files []model.FileSync, left *model.Unreadable) error {
 	for _, f := range files {
-		if err := sendFile(w, f); err != nil {
+		if err := sendFile(w, f, left); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func sendFile(w io.Writer, f model.FileSync) error {
+// sendFile sends one operation, or adds to left why its source cannot be read.
+func sendFile(w io.Writer, f model.FileSync, left *model.Unreadable) error {
 	if f.Op == model.FileRemoved {
 		return wire.WriteFile(w, wire.File{Kind: wire.FileRemoval, Target: f.Target}, nil)
 	}
-	info, err := os.Lstat(f.Source)
-	if errors.Is(err, fs.ErrNotExist) {
+	unreadable := func(err error) error {
+		if !errors.Is(err, fs.ErrNotExist) {
+			left.Add(err)
+		}
 		return nil
 	}
+	info, err := os.Lstat(f.Source)
 	if err != nil {
-		return err
+		return unreadable(err)
 	}
 	out := wire.File{Target: f.Target, Mode: uint32(info.Mode().Perm())}
 	switch {
@@ -61,18 +75,15 @@ func sendFile(w io.Writer, f model.FileSync) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		out.Kind = wire.FileLink
 		if out.Link, err = os.Readlink(f.Source); err != nil {
-			return err
+			return unreadable(err)
 		}
 		return wire.WriteFile(w, out, nil)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is neither a file, a directory nor a link", f.Source)
+		return unreadable(fmt.Errorf("%s is neither a file, a directory nor a link", f.Source))
 	}
 	source, err := os.Open(f.Source)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return unreadable(err)
 	}
 	defer source.Close()
 	if info, err = source.Stat(); err != nil {

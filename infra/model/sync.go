@@ -1,5 +1,7 @@
 package model
 
+import "errors"
+
 // FileSync is one file operation inside a container. Operations are carried
 // out in the order they are given.
 type FileSync struct {
@@ -26,3 +28,28 @@ type Program struct {
 	Failure string   // why the last start failed; "" when it did not
 	Log     []string // when it does not run: the last lines of its log
 }
+
+// Unreadable lists why sources of a sync could not be read. They were left out;
+// everything else of it was carried out.
+type Unreadable struct{ Reasons []error }
+
+// Add adds a reason, once.
+func (u *Unreadable) Add(reason error) {
+	for _, known := range u.Reasons {
+		if known.Error() == reason.Error() {
+			return
+		}
+	}
+	u.Reasons = append(u.Reasons, reason)
+}
+
+// OrNil returns u as an error, nil when nothing was left out.
+func (u *Unreadable) OrNil() error {
+	if len(u.Reasons) == 0 {
+		return nil
+	}
+	return u
+}
+
+// Error lists the reasons.
+func (u *Unreadable) Error() string { return errors.Join(u.Reasons...).Error() }
