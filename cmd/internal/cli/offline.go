@@ -2,9 +2,11 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/offline"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -114,12 +117,27 @@ goes on where it stopped.`,
 				return err
 			}
 			app.settle()
-			return app.printKit(result, format)
+			return errors.Join(app.printKit(result, format), lacking(result.Bases))
 		},
 	}
 	cmd.Flags().BoolVar(&ifNeeded, "if-needed", false, "build nothing where a registry is reached")
 	addFormatFlag(cmd, &format)
 	return cmd
+}
+
+// lacking is the error of images that were asked for and have no recipe.
+func lacking(bases []offline.Base) error {
+	var names []string
+	for _, b := range bases {
+		if b.State == offline.BaseUnknown {
+			names = append(names, b.Ref)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return problem.New("make stand-ins for "+strings.Join(names, ", "), errors.New("there is no recipe for them"),
+		"`docker save` them where a registry is reached, and `docker load` them here; or name an image that `berth offline status` lists")
 }
 
 func (app *App) printKit(r offline.Result, format string) error {
