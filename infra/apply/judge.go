@@ -251,7 +251,7 @@ func (s *snapshot) podText(pods []*corev1.Pod) string {
 func (s *snapshot) podTroubles(pods []*corev1.Pod, service string, now time.Time) []trouble {
 	var all []trouble
 	for _, pod := range pods {
-		for _, t := range []*trouble{podTrouble(pod, service), s.creating(pod), s.unhealthy(pod, now)} {
+		for _, t := range []*trouble{podTrouble(pod, service), s.provisioning(pod), s.creating(pod), s.unhealthy(pod, now)} {
 			if t != nil {
 				all = append(all, *t)
 				break

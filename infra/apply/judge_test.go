@@ -286,6 +286,28 @@ func TestServiceInAnothersPod(t *testing.T) {
 	}
 }
 
+func TestVolumeThatCannotBeMadeIsTheReason(t *testing.T) {
+	s := newScene()
+	s.pod.Spec.NodeName = ""
+	s.pod.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "entries"}}}}
+	tell := func(reason string, after time.Duration) {
+		s.putEvent(&corev1.Event{ObjectMeta: metav1.ObjectMeta{UID: types.UID(reason)}, Reason: reason, Message: "create process timeout",
+			InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Name: "entries", UID: "pvc"}, LastTimestamp: metav1.NewTime(dawn().Add(after))})
+	}
+	if v := s.judge("web", model.WaitHealthy, dawn()); len(v.troubles) != 0 {
+		t.Errorf("without an event: %+v", v.troubles)
+	}
+	tell("ProvisioningFailed", time.Second)
+	v := s.judge("web", model.WaitHealthy, dawn())
+	if len(v.troubles) != 1 || !strings.Contains(v.troubles[0].text, `volume "entries" of pod "web-2-x" cannot be made: create process timeout`) || !strings.Contains(v.troubles[0].hint, "node start") {
+		t.Errorf("%+v", v.troubles)
+	}
+	tell("ProvisioningSucceeded", 2*time.Second)
+	if v := s.judge("web", model.WaitHealthy, dawn()); len(v.troubles) != 0 {
+		t.Errorf("after it was made: %+v", v.troubles)
+	}
+}
+
 // A service that ends well under a policy by which Docker would leave it at
 // that has done its work; one that was told to end, and runs again, has not.
 func TestOnlyAOneShotIsFinished(t *testing.T) {

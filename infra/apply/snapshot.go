@@ -68,6 +68,23 @@ func (s *snapshot) lastEvent(about types.UID, reasons ...string) *corev1.Event {
 	return last
 }
 
+// lastClaimEvent is the latest event about a volume claim, by name, for one of
+// the reasons; nil when there is none.
+func (s *snapshot) lastClaimEvent(claim string, reasons ...string) *corev1.Event {
+	var last *corev1.Event
+	for about, events := range s.events {
+		for _, e := range events {
+			if e.InvolvedObject.Kind == "PersistentVolumeClaim" && e.InvolvedObject.Name == claim {
+				if e := s.lastEvent(about, reasons...); e != nil && (last == nil || kube.EventTime(e).After(kube.EventTime(last))) {
+					last = e
+				}
+			}
+			break // all of them are about the same object
+		}
+	}
+	return last
+}
+
 // livePods are the pods that have not been told to end and were made for the
 // owner as it is now.
 func (s *snapshot) livePods(current func(*corev1.Pod) bool) []*corev1.Pod {

@@ -152,6 +152,26 @@ func crash(t *trouble, c corev1.ContainerStatus, what string) *trouble {
 	return t
 }
 
+// provisioning says that a volume cannot be made for a pod that waits for it,
+// before it has a node.
+func (s *snapshot) provisioning(pod *corev1.Pod) *trouble {
+	if pod.Spec.NodeName != "" {
+		return nil
+	}
+	for _, v := range pod.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		claim := v.PersistentVolumeClaim.ClaimName
+		e := s.lastClaimEvent(claim, "ProvisioningFailed", "ProvisioningSucceeded")
+		if e != nil && e.Reason == "ProvisioningFailed" {
+			return &trouble{short: e.Reason, pod: pod.Name, grace: graceMount, text: fmt.Sprintf("volume %q of pod %q cannot be made: %s", claim, pod.Name, e.Message),
+				hint: "the node that was chosen for it may be down: `kubectl get nodes`, `berth cluster node start NAME`"}
+		}
+	}
+	return nil
+}
+
 // creating says what an event tells of a pod whose containers are not made
 // yet; nil when there is no such event.
 func (s *snapshot) creating(pod *corev1.Pod) *trouble {
