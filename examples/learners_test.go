@@ -61,9 +61,14 @@ func TestLearnersAreApart(t *testing.T) {
 		"a host directory":   {podManifest("p", "", "volumes: [{name: h, hostPath: {path: /}}]"), "violates PodSecurity"},
 		"the host's network": {podManifest("p", "", "hostNetwork: true"), "violates PodSecurity"},
 		"more memory":        {podManifest("p", "resources: {limits: {memory: 2Gi}}", ""), "maximum memory usage"},
+		"more of the disk":   {podManifest("p", "resources: {limits: {ephemeral-storage: 2Gi}}", ""), "maximum ephemeral-storage usage"},
+		"all of the disk": {podManifest("p", "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 900Mi}}", "") + "---\n" +
+			podManifest("q", "resources: {limits: {ephemeral-storage: 1Gi}, requests: {ephemeral-storage: 900Mi}}", ""), "exceeded quota"},
+		"another's host, by an alias": {strings.Replace(ingressManifest("shop.learner-1.apart.localhost"), "metadata: {name: x}",
+			"metadata: {name: x, annotations: {nginx.ingress.kubernetes.io/server-alias: learner-2.apart.localhost}}", 1), "the annotation server-alias"},
 		"more than the quota": {podManifest("p", "resources: {requests: {cpu: '1900m'}, limits: {cpu: '2'}}", "") + "---\n" +
 			podManifest("q", "resources: {requests: {cpu: '1900m'}, limits: {cpu: '2'}}", ""), "exceeded quota"},
-		"another's host": {ingressManifest("learner-2.localhost"), "every rule of an Ingress needs a host of yours"},
+		"another's host": {ingressManifest("learner-2.apart.localhost"), "every rule of an Ingress needs a host of yours"},
 		"no host":        {ingressManifest(""), "every rule of an Ingress needs a host of yours"},
 		"another's address": {"apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{port: 80}], externalIPs: [10.0.0.1]}\n",
 			"externalIPs would take other people's traffic"},
@@ -75,7 +80,7 @@ func TestLearnersAreApart(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	}
-	if out, err := l.apply(ingressManifest("shop.learner-1.localhost")); err != nil {
+	if out, err := l.apply(ingressManifest("shop.learner-1.apart.localhost")); err != nil {
 		t.Errorf("a host of one's own: %v: %s", err, out)
 	}
 

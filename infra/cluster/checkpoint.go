@@ -101,12 +101,12 @@ func (m *Manager) Checkpoint(ctx context.Context, cluster, name string) (Checkpo
 	}
 	if len(names) == 0 {
 		return Checkpoint{}, problem.New(fmt.Sprintf("cluster %q has no checkpoint", cluster), nil,
-			fmt.Sprintf("berth cluster checkpoint create %s --cluster %s", name, cluster))
+			"berth cluster checkpoint create NAME --cluster "+cluster+" takes one of how it is now")
 	}
 	return Checkpoint{}, problem.New(fmt.Sprintf("cluster %q has no checkpoint %q", cluster, name), nil, "it has: "+strings.Join(names, ", "))
 }
 
-// DeleteCheckpoint removes a checkpoint. One that does not exist is no error.
+// DeleteCheckpoint removes a checkpoint, complete or not.
 func (m *Manager) DeleteCheckpoint(ctx context.Context, cluster, name string, sink progress.Sink) error {
 	if err := CheckCheckpointName(name); err != nil {
 		return err
@@ -115,6 +115,14 @@ func (m *Manager) DeleteCheckpoint(ctx context.Context, cluster, name string, si
 		if l.was.Restoring == name {
 			return "", problem.New(fmt.Sprintf("delete checkpoint %q", name), errors.New("its restore was interrupted and needs it"),
 				"finish that first: berth cluster start "+cluster)
+		}
+		left, err := m.engine.Volumes(ctx, labelCheckpoint+"="+cluster, labelCheckpointName+"="+name)
+		if err != nil {
+			return "", err
+		}
+		if len(left) == 0 {
+			_, err := m.Checkpoint(ctx, cluster, name)
+			return "", err
 		}
 		if err := m.clearHelpers(ctx, cluster); err != nil {
 			return "", err

@@ -105,7 +105,9 @@ func (m *Manager) create(ctx context.Context, s Spec, n *narrator, sink progress
 	if err := m.fresh(ctx, s, config, lock, n, step); err != nil {
 		return Info{}, err
 	}
-	return m.finished(ctx, s.Name, lock)
+	info, err = m.finished(ctx, s.Name, lock)
+	info.New = true
+	return info, err
 }
 
 // finished notes that nothing is left to do.
@@ -306,5 +308,7 @@ func (m *Manager) resume(ctx context.Context, s Spec, info Info, l *lock, n *nar
 	if err := m.complete(ctx, *info.Spec, started, n, now(), step); err != nil {
 		return info, err
 	}
-	return m.finished(ctx, s.Name, l)
+	info, err = m.finished(ctx, s.Name, l)
+	info.New = l.was.Unfinished
+	return info, err
 }

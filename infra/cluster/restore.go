@@ -82,7 +82,7 @@ func (m *Manager) swap(ctx context.Context, h *helper, c Checkpoint, nodes []Nod
 	at := slices.IndexFunc(volumes, func(v docker.Volume) bool { return v.Name == volumeName(c.Cluster, c.Name) })
 	if at < 0 {
 		return nil, problem.New(fmt.Sprintf("restore checkpoint %q", c.Name), errors.New("its volume is gone"),
-			"berth cluster checkpoint delete "+c.Name)
+			fmt.Sprintf("berth cluster checkpoint delete %s --cluster %s", c.Name, c.Cluster))
 	}
 	store, err := m.inHelper(ctx, volumes[at])
 	if err != nil {

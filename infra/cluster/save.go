@@ -58,7 +58,7 @@ func (m *Manager) save(ctx context.Context, cluster, name string, n *narrator) (
 	}
 	if slices.ContainsFunc(existing, func(c Checkpoint) bool { return c.Name == name }) {
 		return Checkpoint{}, problem.New(fmt.Sprintf("cluster %q has a checkpoint %q already", cluster, name), nil,
-			"choose another name, or delete it first: berth cluster checkpoint delete "+name)
+			fmt.Sprintf("choose another name, or delete it first: berth cluster checkpoint delete %s --cluster %s", name, cluster))
 	}
 	volumes, err := m.stateVolumes(ctx, info.Nodes)
 	if err != nil {

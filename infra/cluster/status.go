@@ -32,6 +32,7 @@ type Info struct {
 	Owned      bool   `json:"owned"` // berth created it and its settings are berth's
 	Nodes      []Node `json:"nodes"`
 	Spec       *Spec  `json:"spec,omitempty"` // what it was created from, where Owned
+	New        bool   `json:"-"`              // Create has just finished its creation
 }
 
 // HTTPPort is the port of 127.0.0.1 that leads to port 80 of the ingress node,

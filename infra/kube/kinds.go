@@ -82,6 +82,7 @@ func builtinKinds() map[schema.GroupKind]Resource {
 	add("apiextensions.k8s.io", "v1", false, map[string]string{"CustomResourceDefinition": "customresourcedefinitions"})
 	add("admissionregistration.k8s.io", "v1", false, map[string]string{
 		"ValidatingWebhookConfiguration": "validatingwebhookconfigurations", "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
+		"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
 	})
 	return kinds
 }

@@ -120,7 +120,7 @@ func Read(dir string) (Workshop, error) {
 	path := filepath.Join(dir, File)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Workshop{}, problem.New(fmt.Sprintf("%q is no workshop", dir), fmt.Errorf("it has no %s", File),
+		return Workshop{}, problem.New(fmt.Sprintf("%q is no workshop", dir), fmt.Errorf("it has no %s: %w", File, fs.ErrNotExist),
 			"name a workshop's folder, or make one: berth workshop new DIR")
 	}
 	if err != nil {

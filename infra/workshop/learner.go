@@ -94,8 +94,13 @@ func DeleteNamespace(ctx context.Context, c *kube.Client, l Learner) error {
 	return awaitNotTerminating(ctx, c, l.Namespace)
 }
 
-// DeleteFences removes the rules for all learners.
+// DeleteFences removes the rules for all learners, unless another workshop has
+// some on the cluster.
 func DeleteFences(ctx context.Context, c *kube.Client) error {
+	namespaces, err := kube.List[corev1.Namespace](ctx, c, "", labelDomain)
+	if err != nil || len(namespaces) > 0 {
+		return err
+	}
 	objects, err := manifests("fences.yaml")
 	if err != nil {
 		return err
@@ -110,6 +115,15 @@ func DeleteFences(ctx context.Context, c *kube.Client) error {
 		}
 	}
 	return nil
+}
+
+// ClusterID is what tells a cluster from every other, whatever its name.
+func ClusterID(ctx context.Context, c *kube.Client) (string, error) {
+	system, err := kube.Get[corev1.Namespace](ctx, c, "", "kube-system")
+	if err != nil {
+		return "", err
+	}
+	return string(system.UID), nil
 }
 
 // apply applies a manifest of templates/workshop with words replaced.

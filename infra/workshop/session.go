@@ -1,9 +1,11 @@
 package workshop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,7 @@ import (
 type Cluster interface {
 	SaveCheckpoint(ctx context.Context, name string) error    // replaces one of that name
 	RestoreCheckpoint(ctx context.Context, name string) error // returns when the cluster can be used
+	DeleteCheckpoints(ctx context.Context, prefix string) error
 }
 
 // A Session is one learner's way through a started workshop.
@@ -73,14 +76,20 @@ func (s *Session) Begin(ctx context.Context, step int, line func(string)) error 
 
 func (s *Session) begin(ctx context.Context, p *Progress, step int, line func(string)) error {
 	st := s.Workshop.Steps[step]
-	if err := EnsureNamespace(ctx, s.kube, s.Run.Name, s.Learner); err != nil {
+	if err := s.ensureNamespace(ctx); err != nil {
 		return err
 	}
-	if st.Reset == ResetCheckpoint && !s.Learner.Confined {
+	// A learner who comes from the step before once more has done something here.
+	if st.Reset == ResetCheckpoint && !s.Learner.Confined && !p.Saved[step] {
 		if err := s.cluster.SaveCheckpoint(ctx, s.checkpoint(step)); err != nil {
 			return err
 		}
+		if p.Saved == nil {
+			p.Saved = map[int]bool{}
+		}
+		p.Saved[step] = true
 	}
+	p.Reached = max(p.Reached, step)
 	outcome, err := s.program(ctx, st, Setup, line)
 	if err != nil {
 		return err
@@ -92,8 +101,31 @@ func (s *Session) begin(ctx context.Context, p *Progress, step int, line func(st
 	return nil
 }
 
+// ensureNamespace makes sure that the learner has the namespace, and access to
+// it: a namespace that was made anew has another token.
+func (s *Session) ensureNamespace(ctx context.Context) error {
+	if err := EnsureNamespace(ctx, s.kube, s.Run.Name, s.Learner); err != nil || !s.Learner.Confined {
+		return err
+	}
+	have, err := os.ReadFile(s.store.Kubeconfig(s.Run.Name, s.Learner.Name))
+	if err != nil {
+		return err
+	}
+	want, err := ConfinedKubeconfig(ctx, s.kube, have, s.Learner)
+	if err != nil || bytes.Equal(have, want) {
+		return err
+	}
+	return s.store.WriteKubeconfig(s.Run.Name, s.Learner.Name, want)
+}
+
+// checkpointPrefix is what the names of a workshop's checkpoints begin with; the
+// number of the step follows.
+func checkpointPrefix(run string) string { return run + "-step-" }
+
 // checkpoint is the name of the checkpoint at the beginning of a step.
-func (s *Session) checkpoint(step int) string { return fmt.Sprintf("%s-step-%d", s.Run.Name, step+1) }
+func (s *Session) checkpoint(step int) string {
+	return fmt.Sprintf("%s%d", checkpointPrefix(s.Run.Name), step+1)
+}
 
 // failed is the error of a program that is the author's, not the learner's.
 func (s *Session) failed(st Step, part Part, o Outcome) error {
@@ -159,7 +191,7 @@ func (s *Session) Solve(ctx context.Context, line func(string)) (Outcome, error)
 	var outcome Outcome
 	err := s.locked(ctx, func(p *Progress) (err error) {
 		st := s.Workshop.Steps[p.Step]
-		if err := EnsureNamespace(ctx, s.kube, s.Run.Name, s.Learner); err != nil {
+		if err := s.ensureNamespace(ctx); err != nil {
 			return err
 		}
 		if outcome, err = s.program(ctx, st, Solve, line); err != nil {
@@ -178,23 +210,10 @@ func (s *Session) Solve(ctx context.Context, line func(string)) (Outcome, error)
 func (s *Session) Reset(ctx context.Context, line func(string)) error {
 	return s.locked(ctx, func(p *Progress) error {
 		st := s.Workshop.Steps[p.Step]
-		delete(p.Done, p.Step)
-		if st.Reset == ResetCheckpoint && !s.Learner.Confined {
-			if err := s.cluster.RestoreCheckpoint(ctx, s.checkpoint(p.Step)); err != nil {
-				return err
-			}
-		} else {
-			if err := EnsureNamespace(ctx, s.kube, s.Run.Name, s.Learner); err != nil {
-				return err
-			}
-			outcome, err := s.program(ctx, st, Cleanup, line)
-			if err != nil {
-				return err
-			}
-			if !outcome.OK {
-				return s.failed(st, Cleanup, outcome)
-			}
+		if err := s.undo(ctx, p, st, line); err != nil {
+			return err
 		}
+		delete(p.Done, p.Step)
 		outcome, err := s.program(ctx, st, Setup, line)
 		if err != nil {
 			return err
@@ -207,6 +226,35 @@ func (s *Session) Reset(ctx context.Context, line func(string)) error {
 	})
 }
 
+// undo takes back what was done in the current step.
+func (s *Session) undo(ctx context.Context, p *Progress, st Step, line func(string)) error {
+	if st.Reset == ResetCheckpoint && !s.Learner.Confined {
+		if err := s.cluster.RestoreCheckpoint(ctx, s.checkpoint(p.Step)); err != nil {
+			return err
+		}
+		// What later steps began with is a state that is no more.
+		maps.DeleteFunc(p.Saved, func(step int, _ bool) bool { return step > p.Step })
+		return nil
+	}
+	path, err := s.Workshop.Program(st, Cleanup)
+	if err != nil {
+		return err
+	}
+	if st.Reset == ResetCheckpoint && path == "" && st.Scope != ScopeCluster {
+		return problem.New(fmt.Sprintf("reset step %q", st.Title),
+			errors.New("it returns by a checkpoint of the whole cluster, which others share, and has no program cleanup"),
+			"take back by hand what you did, or ask the instructor")
+	}
+	if err := s.ensureNamespace(ctx); err != nil {
+		return err
+	}
+	outcome, err := s.program(ctx, st, Cleanup, line)
+	if err == nil && !outcome.OK {
+		err = s.failed(st, Cleanup, outcome)
+	}
+	return err
+}
+
 // CleanUp takes back what steps of cluster scope did, the last one first.
 // Everything else goes with the namespace.
 func (s *Session) CleanUp(ctx context.Context, line func(string)) error {
@@ -214,7 +262,7 @@ func (s *Session) CleanUp(ctx context.Context, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	for i := p.Step; i >= 0; i-- {
+	for i := min(max(p.Step, p.Reached), len(s.Workshop.Steps)-1); i >= 0; i-- {
 		st := s.Workshop.Steps[i]
 		if st.Scope != ScopeCluster || s.Learner.Confined {
 			continue

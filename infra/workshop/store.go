@@ -28,9 +28,12 @@ func NewStore(dir string) Store { return Store{dir} }
 
 // A Run is a workshop that was started.
 type Run struct {
-	Name     string    `json:"name"`
-	Dir      string    `json:"dir"` // the workshop's folder
-	Cluster  string    `json:"cluster"`
+	Name    string `json:"name"`
+	Dir     string `json:"dir"` // the workshop's folder
+	Cluster string `json:"cluster"`
+	// ClusterID tells it from another of that name: the UID of its namespace kube-system.
+	ClusterID string `json:"clusterID,omitempty"`
+
 	HTTPPort int       `json:"httpPort"` // of 127.0.0.1, where the ingress answers
 	Started  time.Time `json:"started"`
 	Learners []Learner `json:"learners"`
@@ -59,6 +62,8 @@ type Progress struct {
 	Entered time.Time         `json:"entered"`
 	Done    map[int]time.Time `json:"done"` // when each step's check passed
 	Last    *Result           `json:"last,omitempty"`
+	Reached int               `json:"reached"`         // index of the last step that was begun
+	Saved   map[int]bool      `json:"saved,omitempty"` // steps whose checkpoint is of their beginning
 }
 
 // A Result is the answer of the last check, solve or reset of a step.

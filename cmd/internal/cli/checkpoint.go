@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -139,12 +141,22 @@ func newClusterResetCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reset [NAME]",
 		Short: "Bring a cluster back to how it was after its creation",
-		Long: `Restore the checkpoint "created", which "cluster create" takes of a new cluster.
-Everything that was done on the cluster since is lost.`,
+		Long: `Restore the checkpoint "created", which is taken of every new cluster unless
+"cluster create --checkpoint=false" made it. Everything that was done on the
+cluster since is lost.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := app.clusters(cmd.Context())
 			if err != nil {
 				return err
+			}
+			name := app.clusterName()
+			all, err := manager.Checkpoints(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(all, func(c cluster.Checkpoint) bool { return c.Name == cluster.CheckpointCreated }) {
+				return problem.New(fmt.Sprintf("reset cluster %q", name), errors.New("no checkpoint was taken after its creation"),
+					fmt.Sprintf("make it anew: berth cluster delete %s && berth cluster create %s; or restore one of `berth cluster checkpoint list --cluster %s`", name, name, name))
 			}
 			return app.restoreCheckpoint(cmd.Context(), manager, cluster.CheckpointCreated)
 		},

@@ -106,7 +106,8 @@ and starts a stopped cluster.`,
 				}
 				spec.Mounts = append(spec.Mounts, m)
 			}
-			return app.createWithCheckpoint(cmd.Context(), spec, checkpoint)
+			_, err := app.createWithCheckpoint(cmd.Context(), spec, checkpoint)
+			return err
 		},
 	}
 	app.addClusterName(cmd)
@@ -207,7 +208,7 @@ func newClusterStartCommand(app *App) *cobra.Command {
 			case info.State == cluster.Absent:
 				return info.Err()
 			case info.Owned: // its ingress is waited for, too
-				_, err = app.createCluster(cmd.Context(), cluster.Spec{Name: info.Name})
+				_, err = app.createWithCheckpoint(cmd.Context(), cluster.Spec{Name: info.Name}, true)
 			default:
 				_, err = manager.Start(cmd.Context(), info.Name, app.sink())
 			}

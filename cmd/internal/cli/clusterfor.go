@@ -28,14 +28,16 @@ func (app *App) clusterFor(ctx context.Context, source composefile.Source, plan 
 		return info, problem.New("plan", fmt.Errorf("cluster %q is %s", name, info.State), "berth cluster create "+name)
 	}
 	spec := cluster.Spec{Name: name}
-	if info.State == cluster.Absent {
+	if !info.Owned { // also what a creation left that was killed early: it begins anew
 		if spec, err = specOf(name, app.hints, source.Dir); err != nil {
 			return info, err
 		}
+	}
+	if info.State == cluster.Absent {
 		progress.Say(app.sink(), progress.Note, "cluster "+name,
 			fmt.Sprintf("there is none yet; its nodes will see %s, so bind mounts below it are live", source.Dir))
 	}
-	return app.createCluster(ctx, spec)
+	return app.createWithCheckpoint(ctx, spec, true)
 }
 
 // specOf is the cluster that a project in dir asks for.

@@ -38,24 +38,45 @@ func (app *App) clusters(ctx context.Context) (*cluster.Manager, error) {
 	return cluster.New(engine, filepath.Join(cache, "berth", "clusters"), nodeImage, "berth/node:"+kubernetes), nil
 }
 
-// createWithCheckpoint makes the cluster and, if it is new and that is wanted,
-// the checkpoint that `cluster reset` goes back to.
-func (app *App) createWithCheckpoint(ctx context.Context, spec cluster.Spec, checkpoint bool) error {
+// createWithCheckpoint makes the cluster and, when its creation has come to its
+// end now and that is wanted, the checkpoint that `cluster reset` goes back to.
+// Where none can be taken the cluster is as good without it.
+func (app *App) createWithCheckpoint(ctx context.Context, spec cluster.Spec, checkpoint bool) (cluster.Info, error) {
+	info, err := app.createCluster(ctx, spec)
+	if err != nil || !info.New || !checkpoint {
+		return info, err
+	}
+	if err := app.saveCreated(ctx, info.Name); err != nil {
+		if ctx.Err() != nil {
+			return info, err
+		}
+		progress.Say(app.sink(), progress.Warn, "cluster "+info.Name, "`berth cluster reset` will not work, there is no checkpoint of the new cluster: "+err.Error())
+	}
+	return info, nil
+}
+
+// saveCreated takes the checkpoint of a new cluster, if it is not there.
+func (app *App) saveCreated(ctx context.Context, name string) error {
 	manager, err := app.clusters(ctx)
 	if err != nil {
 		return err
 	}
-	before, err := manager.Status(ctx, spec.Name)
+	all, err := manager.Checkpoints(ctx, name)
 	if err != nil {
 		return err
 	}
-	if _, err := app.createCluster(ctx, spec); err != nil {
-		return err
+	for _, c := range all {
+		if c.Name != cluster.CheckpointCreated {
+			continue
+		}
+		if !c.Stale {
+			return nil
+		}
+		if err := manager.DeleteCheckpoint(ctx, name, c.Name, app.sink()); err != nil {
+			return err
+		}
 	}
-	if before.State != cluster.Absent || !checkpoint {
-		return nil
-	}
-	_, err = manager.Save(ctx, spec.Name, cluster.CheckpointCreated, app.sink())
+	_, err = manager.Save(ctx, name, cluster.CheckpointCreated, app.sink())
 	return err
 }
 

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,11 +83,27 @@ func (app *App) workshopSession(ctx context.Context, flags *workshopFlags) (*wor
 	if err != nil {
 		return nil, err
 	}
-	options, err := app.workshopOptions(ctx, store, run)
+	options, err := app.runningWorkshop(ctx, store, run)
 	if err != nil {
 		return nil, err
 	}
 	return workshop.NewSession(run, flags.learner, options)
+}
+
+// runningWorkshop is workshopOptions unless the cluster is known to be another
+// than the one the workshop was started on. One that does not answer is told by
+// what needs it.
+func (app *App) runningWorkshop(ctx context.Context, store workshop.Store, run workshop.Run) (workshop.Options, error) {
+	options, err := app.workshopOptions(ctx, store, run)
+	if err != nil {
+		return options, err
+	}
+	asking, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if id, err := workshop.ClusterID(asking, options.Kube); err == nil {
+		return options, workshop.SameCluster(run, id)
+	}
+	return options, ctx.Err()
 }
 
 // workshopOptions are the real parts that a session works with.
@@ -122,6 +141,18 @@ func (c workshopCluster) SaveCheckpoint(ctx context.Context, name string) error 
 		}
 	}
 	_, err = c.manager.Save(ctx, c.name, name, c.sink)
+	return err
+}
+
+// DeleteCheckpoints deletes the checkpoints whose names are prefix and a number.
+func (c workshopCluster) DeleteCheckpoints(ctx context.Context, prefix string) error {
+	all, err := c.manager.Checkpoints(ctx, c.name)
+	for _, have := range all {
+		number, ours := strings.CutPrefix(have.Name, prefix)
+		if _, no := strconv.Atoi(number); ours && no == nil {
+			err = errors.Join(err, c.manager.DeleteCheckpoint(ctx, c.name, have.Name, c.sink))
+		}
+	}
 	return err
 }
 

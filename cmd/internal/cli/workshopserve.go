@@ -38,7 +38,7 @@ func (app *App) serveWorkshop(ctx context.Context, flags *workshopFlags, port in
 	if err != nil {
 		return err
 	}
-	options, err := app.workshopOptions(ctx, store, run)
+	options, err := app.runningWorkshop(ctx, store, run)
 	if err != nil {
 		return err
 	}

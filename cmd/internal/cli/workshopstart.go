@@ -58,7 +58,7 @@ func (app *App) startWorkshop(ctx context.Context, opts startOptions) error {
 	if err != nil {
 		return err
 	}
-	first := 0
+	first := -1
 	if opts.step != "" {
 		if first, err = w.Find(opts.step); err != nil {
 			return err
@@ -79,11 +79,17 @@ func (app *App) startWorkshop(ctx context.Context, opts startOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := app.workshopTools(ctx, store, run, info); err != nil {
+	options, err := app.runningWorkshop(ctx, store, run)
+	if err != nil {
 		return err
 	}
-	options, err := app.workshopOptions(ctx, store, run)
-	if err != nil {
+	if run.ClusterID, err = workshop.ClusterID(ctx, options.Kube); err != nil {
+		return err
+	}
+	if err := store.Save(run); err != nil {
+		return err
+	}
+	if err := app.workshopTools(ctx, store, run, info); err != nil {
 		return err
 	}
 	manager, err := app.clusters(ctx)
@@ -147,12 +153,12 @@ func (app *App) workshopClusterFor(ctx context.Context, w workshop.Workshop) (cl
 		return info, err
 	}
 	need := w.Cluster.MinWorkers()
-	if info.State == cluster.Absent {
-		if err := app.createWithCheckpoint(ctx, cluster.Spec{Name: app.clusterName(), Workers: &need}, true); err != nil {
-			return info, err
+	if info.State != cluster.Running {
+		spec := cluster.Spec{Name: app.clusterName()}
+		if !info.Owned { // there is none, or what a creation left that was killed early
+			spec.Workers = &need
 		}
-	} else if info.State != cluster.Running {
-		if _, err := app.createCluster(ctx, cluster.Spec{Name: app.clusterName()}); err != nil {
+		if _, err := app.createWithCheckpoint(ctx, spec, true); err != nil {
 			return info, err
 		}
 	}
@@ -207,7 +213,8 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 	return loadNodes(ctx, engine, images, clusterName, image.LoadRequest{Refs: refs, Sink: app.sink()})
 }
 
-// workshopRun is the run of a workshop: the one that goes on, or a new one.
+// workshopRun is the run of a workshop: the one that goes on, or a new one. It is
+// not saved yet.
 func (app *App) workshopRun(store workshop.Store, w workshop.Workshop, info cluster.Info, learners int) (workshop.Run, error) {
 	run, err := store.Load(w.Name)
 	switch {
@@ -219,7 +226,7 @@ func (app *App) workshopRun(store workshop.Store, w workshop.Workshop, info clus
 			fmt.Errorf("from %s, on cluster %q, for %d learners", run.Dir, run.Cluster, len(run.Learners)), "end it first: berth workshop stop --workshop "+w.Name)
 	}
 	run.Cluster, run.HTTPPort = info.Name, info.HTTPPort()
-	return run, store.Save(run)
+	return run, nil
 }
 
 // startLearner gives a learner namespace, access and first step. One who has

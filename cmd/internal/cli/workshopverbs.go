@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/infra/workshop"
@@ -290,12 +291,44 @@ func newWorkshopStopCommand(app *App, flags *workshopFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options, err := app.workshopOptions(ctx, store, run)
+			options, gone, err := app.stoppable(ctx, store, run)
 			if err != nil {
 				return err
+			}
+			if gone != "" {
+				progress.Say(app.sink(), progress.Note, "workshop "+run.Name, gone+": there is nothing to remove, its progress is forgotten")
+				return store.Remove(run.Name)
 			}
 			t, line := app.task("stop " + run.Name)
 			return t.End(workshop.Stop(ctx, run, options, line), "stopped; berth cluster delete "+run.Cluster+" removes the cluster")
 		},
 	}
+}
+
+// stoppable are the parts that stopping a workshop needs. gone says why there is
+// nothing to stop: its cluster does not exist any more.
+func (app *App) stoppable(ctx context.Context, store workshop.Store, run workshop.Run) (_ workshop.Options, gone string, err error) {
+	manager, err := app.clusters(ctx)
+	if err != nil {
+		return workshop.Options{}, "", err
+	}
+	info, err := manager.Status(ctx, run.Cluster)
+	if err != nil {
+		return workshop.Options{}, "", err
+	}
+	if info.State == cluster.Absent {
+		return workshop.Options{}, fmt.Sprintf("cluster %q is gone", run.Cluster), nil
+	}
+	if info.State != cluster.Running {
+		return workshop.Options{}, "", info.Err()
+	}
+	options, err := app.workshopOptions(ctx, store, run)
+	if err != nil {
+		return options, "", err
+	}
+	id, err := workshop.ClusterID(ctx, options.Kube)
+	if err == nil && workshop.SameCluster(run, id) != nil {
+		gone = fmt.Sprintf("cluster %q was made anew", run.Cluster)
+	}
+	return options, gone, err
 }
