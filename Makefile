@@ -31,7 +31,7 @@ WITHOUT_ENGINE := DOCKER_HOST=unix:///nonexistent/docker.sock KUBECONFIG=/nonexi
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 # --- build ------------------------------------------------------------------
 

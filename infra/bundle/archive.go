@@ -45,7 +45,7 @@ func WriteArchive(ctx context.Context, w io.Writer, img Packed, store *layout.St
 		{ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`)}, {ocispec.ImageIndexFile, index}, {"manifest.json", legacy},
 		{blobName(img.Digest()), img.ManifestRaw}, {config, img.ConfigRaw},
 	} {
-		if err := writeEntry(tw, f.name, int64(len(f.data)), bytes.NewReader(f.data)); err != nil {
+		if err := writeEntry(tw, f.name, 0o444, int64(len(f.data)), bytes.NewReader(f.data)); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func WriteArchive(ctx context.Context, w io.Writer, img Packed, store *layout.St
 			return err
 		}
 		source := &counter{ctx: ctx, r: f, add: func(int) {}}
-		if err := errors.Join(writeEntry(tw, blobName(l.Digest), l.Size, source), f.Close()); err != nil {
+		if err := errors.Join(writeEntry(tw, blobName(l.Digest), 0o444, l.Size, source), f.Close()); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ func plan(t *testing.T, store *layout.Store) Plan {
 	must(t, os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte("services: {}\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "app", "run"), []byte("#!/bin/sh\n"), 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "app", ".git", "config"), []byte("no\n"), 0o644))
-	files, err := AddFolder(t.Context(), store, KindProject, dir)
+	files, err := AddFolder(t.Context(), store, KindProject, dir, nil, nil)
 	must(t, err)
 	return Plan{
 		Contents: Contents{Name: "shop", Platform: "linux/amd64", Files: []File{files}},
@@ -104,7 +104,7 @@ func repacked(t *testing.T, raw []byte, change func(name string, data []byte) []
 	must(t, err)
 	tw := tar.NewWriter(z)
 	put := func(name string, data []byte) {
-		must(t, writeEntry(tw, name, int64(len(data)), bytes.NewReader(data)))
+		must(t, writeEntry(tw, name, 0o444, int64(len(data)), bytes.NewReader(data)))
 	}
 	for tr := tar.NewReader(in); ; {
 		h, err := tr.Next()
@@ -383,16 +383,32 @@ func TestAnInterruptedExtractionGoesOn(t *testing.T) {
 func TestBundlesAreNotPackedIntoBundles(t *testing.T) {
 	store := newStore(t)
 	dir := t.TempDir()
-	want, err := AddFolder(t.Context(), store, KindProject, dir)
+	want, err := AddFolder(t.Context(), store, KindProject, dir, nil, nil)
 	must(t, err)
 	for _, name := range []string{"shop.berth", ".bundle-123", "out.bin", ".berth/bin/berth"} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("big"), 0o644))
 	}
-	got, err := AddFolder(t.Context(), store, KindProject, dir, filepath.Join(dir, "out.bin"))
+	got, err := AddFolder(t.Context(), store, KindProject, dir, []string{filepath.Join(dir, "out.bin")}, nil)
 	must(t, err)
 	if got.Digest != want.Digest {
 		t.Error("they are packed")
+	}
+}
+
+func TestAFileCanBePackedWithOtherContent(t *testing.T) {
+	store := newStore(t)
+	dir, out := t.TempDir(), t.TempDir()
+	for _, name := range []string{"a", "z"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o644))
+	}
+	f, err := AddFolder(t.Context(), store, KindProject, dir, nil, map[string][]byte{"a": []byte("new"), ".env": []byte("A=1\n")})
+	must(t, err)
+	must(t, extract(t, store, f.Digest, out, "."))
+	for name, want := range map[string]string{"a": "new", "z": "old", ".env": "A=1\n"} {
+		if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func (p Plan) outline(store *layout.Store) (outline, error) {
 
 func (o outline) write(ctx context.Context, tw *tar.Writer, store *layout.Store, p Plan) error {
 	put := func(name string, data []byte) error {
-		return writeEntry(tw, name, int64(len(data)), bytes.NewReader(data))
+		return writeEntry(tw, name, 0o444, int64(len(data)), bytes.NewReader(data))
 	}
 	if err := put(ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (o outline) write(ctx context.Context, tw *tar.Writer, store *layout.Store,
 				p.Progress(done, o.contents.Size)
 			}
 		}}
-		if err := errors.Join(writeEntry(tw, blobName(d.Digest), d.Size, counting), f.Close()); err != nil {
+		if err := errors.Join(writeEntry(tw, blobName(d.Digest), 0o444, d.Size, counting), f.Close()); err != nil {
 			return err
 		}
 	}
@@ -189,8 +189,8 @@ func blobName(d digest.Digest) string {
 	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-func writeEntry(tw *tar.Writer, name string, size int64, r io.Reader) error {
-	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o444, Format: tar.FormatPAX}); err != nil {
+func writeEntry(tw *tar.Writer, name string, mode, size int64, r io.Reader) error {
+	if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: mode, Format: tar.FormatPAX}); err != nil {
 		return err
 	}
 	_, err := io.Copy(tw, r)

@@ -2,11 +2,13 @@ package bundle
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,8 +30,9 @@ const (
 // AddFolder puts a folder into the store as a tar: regular files, folders and
 // links, with their modes, in the order of their names and without times, so
 // that the same files are the same blob. Bundles are left out, and so are the
-// files without, by their full paths.
-func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string, without ...string) (File, error) {
+// files of without, by their full paths; those of instead, by their names in
+// the folder, are packed with the content given there, whether they exist or not.
+func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string, without []string, instead map[string][]byte) (File, error) {
 	in, err := store.NewIngest()
 	if err != nil {
 		return File{}, err
@@ -52,8 +55,14 @@ func AddFolder(ctx context.Context, store *layout.Store, kind Kind, dir string, 
 		if err != nil || name == "." {
 			return err
 		}
+		if _, other := instead[name]; other {
+			return nil
+		}
 		return addFile(tw, path, filepath.ToSlash(name), d)
 	})
+	for _, name := range slices.Sorted(maps.Keys(instead)) {
+		err = errors.Join(err, writeEntry(tw, name, 0o644, int64(len(instead[name])), bytes.NewReader(instead[name])))
+	}
 	if err = errors.Join(err, tw.Close()); err != nil {
 		return File{}, errors.Join(fmt.Errorf("pack folder %q: %w", dir, err), in.Discard())
 	}

@@ -27,6 +27,7 @@ type Source struct {
 	Dir          string   // the project directory, absolute
 	ComposeFiles []string // the compose files that were given or found, absolute, in order; "-" is stdin
 	Profiles     []string // active profiles
+	Named        bool     // the files themselves give the project its name: it does not depend on the folder or the environment
 	Warnings     Warnings // what docker compose would warn of, in the order of the files
 }
 

@@ -43,7 +43,7 @@ func Read(ctx context.Context, o Options) (translate.Input, Source, error) {
 		return r.failed(err)
 	}
 	input.Files = slices.Sorted(maps.Keys(r.files))
-	return input, Source{Dir: sel.dir, ComposeFiles: sel.files, Profiles: project.Profiles, Warnings: r.warnings}, nil
+	return input, Source{Dir: sel.dir, ComposeFiles: sel.files, Profiles: project.Profiles, Warnings: r.warnings, Named: r.named}, nil
 }
 
 // failed returns what is known of a project that cannot be read.
@@ -59,10 +59,12 @@ func (r *reader) project(sel selection) (*types.Project, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	name, err := projectName(r.opts, sel, r.nameIn(files, sel.env))
+	inFile := r.nameIn(files, sel.env)
+	name, err := projectName(r.opts, sel, inFile)
 	if err != nil {
 		return nil, err
 	}
+	r.named = name == normalName(inFile)
 	sel.env["COMPOSE_PROJECT_NAME"] = name
 	model := r.model(&scope{dir: directory{path: sel.dir, home: r.home}, env: sel.env, bases: map[string]*extfile{}}, files)
 	if err := r.err(); err != nil {

@@ -27,6 +27,7 @@ type reader struct {
 	stdin    []byte           // what was read from there
 	warned   map[string]bool  // warnings given
 	places   translate.Positions
+	named    bool // the project's name is that of the files
 }
 
 // fail reports an error; reading goes on.

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/translate/composefile"
 )
 
 func TestARealImageIsNeverReplacedByAStandIn(t *testing.T) {
@@ -133,5 +134,77 @@ func TestABundleIsWrittenWholeOrNotAtAll(t *testing.T) {
 	found, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(found) != 2 || found[0] != young { // which somebody may be writing
 		t.Errorf("there are %v, %v", found, err)
+	}
+}
+
+func TestFilesOutsideOfTheProjectAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"shop/compose.yaml": `
+include: [../common/redis.yaml]
+services:
+  web:
+    build: {context: ../web, additional_contexts: {lib: ../lib, base: "docker-image://alpine"}}
+    env_file: [../web.env, web.env]
+    volumes: ["../data:/data", "./own:/own", "../nowhere:/nowhere", "/:/host:ro"]
+    configs: [c]
+configs: {c: {file: ../c.conf}}
+`,
+		"common/redis.yaml": "services: {redis: {image: redis}}\n", "web/Dockerfile": "FROM alpine\n", "lib/x": "", "web.env": "A=1\n",
+		"shop/web.env": "B=1\n", "data/x": "", "shop/own/x": "", "c.conf": "c",
+	} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	input, source, err := composefile.Read(t.Context(), composefile.Options{Dir: filepath.Join(dir, "shop")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, path := range outsideFiles(input, source.Dir) {
+		got = append(got, strings.TrimPrefix(path, dir))
+	}
+	want := "/ /c.conf /common/redis.yaml /data /lib /web /web.env"
+	if text := strings.Join(got, " "); text != want {
+		t.Errorf("%s\nwant %s", text, want)
+	}
+}
+
+func TestALoadedProjectKeepsItsName(t *testing.T) {
+	for name, tc := range map[string]struct {
+		compose, env string
+		options      composefile.Options
+		want         string // of .env in the bundle; "" for as it is
+	}{
+		"the file says it":        {compose: "name: shop\n"},
+		"the folder says it":      {want: "COMPOSE_PROJECT_NAME=folder\n"},
+		"the user says another":   {compose: "name: shop\n", options: composefile.Options{ProjectName: "other"}, want: "COMPOSE_PROJECT_NAME=other\n"},
+		"there is a .env":         {env: "A=1", want: "A=1\nCOMPOSE_PROJECT_NAME=folder\n"},
+		"the .env says it":        {env: "COMPOSE_PROJECT_NAME=x\n"},
+		"the environment says it": {options: composefile.Options{Env: []string{"COMPOSE_PROJECT_NAME=y"}}, want: "COMPOSE_PROJECT_NAME=y\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "folder")
+			files := map[string]string{"compose.yaml": tc.compose + "services: {web: {image: nginx}}\n"}
+			if tc.env != "" {
+				files[".env"] = tc.env
+			}
+			for file, text := range files {
+				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tc.options.Dir = dir
+			input, source, err := composefile.Read(t.Context(), tc.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			instead, err := pinnedName(source, input.Project.Name)
+			if err != nil || string(instead[".env"]) != tc.want {
+				t.Errorf("%q, %v, want %q", instead[".env"], err, tc.want)
+			}
+		})
 	}
 }

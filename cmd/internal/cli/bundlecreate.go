@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -216,7 +215,7 @@ func (b *bundler) project(noBases bool) error {
 	if err != nil {
 		return err
 	}
-	_, source, err := b.app.readProject(b.ctx, nil)
+	input, source, err := b.app.readProject(b.ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -250,7 +249,14 @@ func (b *bundler) project(noBases bool) error {
 		b.add(ref, bundle.UseProject)
 	}
 	b.plan.Contents.Name = p.input.Project.Name
-	return b.folder(bundle.KindProject, source.Dir)
+	if out := outsideFiles(input, source.Dir); len(out) > 0 {
+		progress.Say(b.app.sink(), progress.Warn, "bundle", fmt.Sprintf("left out, since outside of the project's folder %s: %s", source.Dir, strings.Join(out, ", ")))
+	}
+	instead, err := pinnedName(source, p.input.Project.Name)
+	if err != nil {
+		return err
+	}
+	return b.folder(bundle.KindProject, source.Dir, instead)
 }
 
 // workshop does the same for a workshop.
@@ -279,7 +285,7 @@ func (b *bundler) workshop(dir string, noBases bool) error {
 	if b.plan.Contents.Name == "" {
 		b.plan.Contents.Name = w.Name
 	}
-	return b.folder(bundle.KindWorkshop, w.Dir)
+	return b.folder(bundle.KindWorkshop, w.Dir, nil)
 }
 
 // workshopBuilds are the builds of a workshop as the engine is asked for them.
@@ -291,48 +297,26 @@ func workshopBuilds(w workshop.Workshop) []model.BuildSpec {
 	return specs
 }
 
-func (b *bundler) folder(kind bundle.Kind, dir string) error {
-	file, err := bundle.AddFolder(b.ctx, b.store, kind, dir, b.output)
+func (b *bundler) folder(kind bundle.Kind, dir string, instead map[string][]byte) error {
+	file, err := bundle.AddFolder(b.ctx, b.store, kind, dir, []string{b.output}, instead)
 	b.plan.Contents.Files = append(b.plan.Contents.Files, file)
 	return err
 }
 
-// from is an instruction of a Dockerfile that names the image a stage starts
-// from, and the stage's name.
-var from = regexp.MustCompile(`(?mi)^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?`)
-
-// bases adds the images that a build starts from. Those named by a build
-// argument are not known here; the report says so.
+// bases adds the images that a build starts from.
 func (b *bundler) bases(spec model.BuildSpec) error {
-	text := spec.DockerfileInline
-	if text == "" {
-		file := spec.Dockerfile
-		if file == "" {
-			file = "Dockerfile"
-		}
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(spec.Context, file)
-		}
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		text = string(raw)
+	refs, known, err := image.Bases(spec, b.platform)
+	if err != nil {
+		return err
 	}
-	stages := map[string]bool{"scratch": true}
-	for _, match := range from.FindAllStringSubmatch(text, -1) {
-		name, stage := match[1], strings.ToLower(match[2])
-		switch {
-		case stages[strings.ToLower(name)]:
-		case strings.Contains(name, "$"):
-			progress.Say(b.app.sink(), progress.Warn, "bundle", fmt.Sprintf("base image %q of %s depends on a build argument and is left out", name, spec.Name))
-		default:
-			if err := b.ensure(name); err != nil {
-				return err
-			}
-			b.add(name, bundle.UseBase)
-		}
-		stages[stage] = true
+	if !known {
+		progress.Say(b.app.sink(), progress.Warn, "bundle", fmt.Sprintf("the build of %s is elsewhere, and what it starts from is left out", spec.Name))
+	}
+	if err := b.ensure(refs...); err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		b.add(ref, bundle.UseBase)
 	}
 	return nil
 }

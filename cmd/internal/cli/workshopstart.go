@@ -19,6 +19,7 @@ import (
 	"github.com/berth-dev/berth/infra/ingress"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/infra/workshop"
 )
 
@@ -199,7 +200,10 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 	}
 	for _, spec := range workshopBuilds(w) {
 		if _, err := images.Build(ctx, spec, app.sink()); err != nil {
-			return err
+			if ctx.Err() != nil || !app.builtElsewhere(ctx, images, spec) {
+				return err
+			}
+			progress.Say(app.sink(), progress.Warn, "build "+spec.Name, "what it starts from is not here; the image that is there is used as it is")
 		}
 		refs = append(refs, spec.Name)
 	}
@@ -211,6 +215,27 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 		return err
 	}
 	return loadNodes(ctx, engine, images, clusterName, image.LoadRequest{Refs: refs, Sink: app.sink()})
+}
+
+// builtElsewhere reports whether the engine holds an image, but not what it is
+// built from: as a bundle made with --no-bases leaves it.
+func (app *App) builtElsewhere(ctx context.Context, images *image.Images, spec model.BuildSpec) bool {
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return false
+	}
+	if _, held, err := engine.ImageInfo(ctx, spec.Name); err != nil || !held {
+		return false
+	}
+	platform, err := images.Platform(ctx)
+	if err != nil {
+		return false
+	}
+	bases, known, err := image.Bases(spec, platform)
+	return err == nil && known && slices.ContainsFunc(bases, func(ref string) bool {
+		_, held, err := engine.ImageInfo(ctx, ref)
+		return err == nil && !held
+	})
 }
 
 // workshopRun is the run of a workshop: the one that goes on, or a new one. It is
