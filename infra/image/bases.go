@@ -41,11 +41,11 @@ func Bases(spec model.BuildSpec, platform string) (refs []string, known bool, er
 	}
 	tree, err := parser.Parse(bytes.NewReader(source))
 	if err != nil {
-		return nil, false, fmt.Errorf("Dockerfile of image %q: %w", spec.Name, err)
+		return nil, false, fmt.Errorf("read the Dockerfile of image %q: %w", spec.Name, err)
 	}
 	stages, args, err := instructions.Parse(tree.AST, nil)
 	if err != nil {
-		return nil, false, fmt.Errorf("Dockerfile of image %q: %w", spec.Name, err)
+		return nil, false, fmt.Errorf("read the Dockerfile of image %q: %w", spec.Name, err)
 	}
 	d := dockerfile{spec: spec, stages: stages, seen: map[int]bool{}, refs: map[string]bool{}}
 	lex := dockershell.NewLex(tree.EscapeToken)
@@ -53,7 +53,7 @@ func Bases(spec model.BuildSpec, platform string) (refs []string, known bool, er
 	for i := range d.stages {
 		base, _, err := lex.ProcessWord(d.stages[i].BaseName, env)
 		if err != nil {
-			return nil, false, fmt.Errorf("Dockerfile of image %q: %w", spec.Name, err)
+			return nil, false, fmt.Errorf("read the Dockerfile of image %q: %w", spec.Name, err)
 		}
 		d.stages[i].BaseName = base
 	}
