@@ -106,7 +106,7 @@ services:
 
 	node := p.cluster + "-control-plane"
 	id := p.docker("exec", node, "crictl", "ps", "--name", "kube-apiserver", "-q")
-	p.docker("exec", node, "crictl", "stop", "--timeout", "0", id)
+	p.docker("exec", node, "crictl", "stop", "--timeout", "1", id)
 	p.eventually(rollout, "the API server to be back, in a new container", func() error {
 		now := p.docker("exec", node, "crictl", "ps", "--name", "kube-apiserver", "-q")
 		if now == "" || now == id {

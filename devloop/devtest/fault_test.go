@@ -107,7 +107,7 @@ func (s *scenario) restartAPIServer() {
 	s.t.Helper()
 	from := s.dev.Count()
 	id := s.node("crictl", "ps", "--name", "kube-apiserver", "-q")
-	s.node("crictl", "stop", "--timeout", "0", id)
+	s.node("crictl", "stop", "--timeout", "1", id)
 	s.event(from, within, "the outage", func(e devtest.Event) bool {
 		return e.Event == "warn" && strings.Contains(e.Why, "does not answer")
 	})
