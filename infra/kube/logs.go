@@ -66,9 +66,10 @@ type logFollower struct {
 	atLast int       // lines passed on that bear that time
 }
 
-// follow streams until the container has ended for good.
+// follow streams until the container has ended for good. A refusal is final only
+// at the beginning: an API server that has just started knows no roles yet.
 func (f *logFollower) follow(ctx context.Context) error {
-	tail, restarts := f.options.Tail, int32(-1)
+	tail, restarts, allowed := f.options.Tail, int32(-1), false
 	delay := 100 * time.Millisecond
 	for {
 		status, alive, err := f.status(ctx)
@@ -84,7 +85,7 @@ func (f *logFollower) follow(ctx context.Context) error {
 			}
 		}
 		if err == nil && (status.State.Running != nil || status.State.Terminated != nil) {
-			restarts = status.RestartCount
+			restarts, allowed = status.RestartCount, true
 			var lines int
 			if lines, err = f.stream(ctx, tail, false); err == nil {
 				tail = -1
@@ -99,7 +100,8 @@ func (f *logFollower) follow(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && !passing(err) && !apierrors.IsBadRequest(err) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		refused := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
+		if err != nil && !passing(err) && !apierrors.IsBadRequest(err) && !errors.Is(err, io.ErrUnexpectedEOF) && (!refused || !allowed) {
 			return err
 		}
 		if err := sleep(ctx, delay); err != nil {
