@@ -148,7 +148,7 @@ func consecutive(text string, n int) error {
 // TestEngineRestarts kills the Docker Engine that the offline kit started and
 // starts it again: cluster, pods and published ports come back by themselves.
 func TestEngineRestarts(t *testing.T) {
-	testneed.Long(t)
+	testneed.Full(t)
 	pid := kitsEngine(t)
 	p := newProject(t, "guestbook")
 	p.must("up")

@@ -30,6 +30,16 @@ func Long(t testing.TB) {
 	t.Skip("long: BERTH_TEST_LONG=all or `make test-full` runs it")
 }
 
+// Full keeps a case that disturbs the whole machine out of every run but that of
+// all long cases. It is named among those left out.
+func Full(t testing.TB) {
+	t.Helper()
+	if os.Getenv("BERTH_TEST_LONG") != "all" {
+		leftOut(t)
+		t.Skip("disturbs the machine: BERTH_TEST_LONG=all or `make test-full` runs it")
+	}
+}
+
 // picked tells whether a seed's rotation has a case.
 func picked(seed, name string) bool {
 	h := fnv.New32a()
