@@ -185,6 +185,7 @@ func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume ma
 	labels := t.labels(nil)
 	labels[labelVolume] = LabelValue(key)
 	path := "volumes." + key
+	t.reportLeft(path+".labels", config.Labels)
 	for _, name := range sortedKeys(config.Labels) {
 		if !isQualifiedName(name) || !isLabelValue(config.Labels[name]) {
 			t.report.approximated(path+".labels", fmt.Sprintf("%q is no label of Kubernetes and is kept as an annotation", name), "")

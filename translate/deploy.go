@@ -198,7 +198,13 @@ func (t *translator) onControlPlane(u *unit) bool {
 // spread translates placement preferences and max_replicas_per_node.
 func (t *translator) spread(u *unit) []corev1.TopologySpreadConstraint {
 	d := u.svc.Deploy
-	if d == nil || u.kind == daemonSet {
+	if d == nil {
+		return nil
+	}
+	if u.kind == daemonSet {
+		for i := range d.Placement.Preferences {
+			t.report.dropped(fmt.Sprintf("%s.deploy.placement.preferences[%d]", u.path, i), "a DaemonSet, which has one pod on every node", "")
+		}
 		return nil
 	}
 	var out []corev1.TopologySpreadConstraint

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
@@ -54,11 +55,34 @@ func (t *translator) env(s scope) []corev1.EnvVar {
 			if s.facts != nil && hasEnv(s.facts.Env, name) {
 				t.report.approximated(path+"."+name, "the image's own value stays: a pod cannot remove a variable of its image", "set the variable to an empty value")
 			}
+		case !utf8.ValidString(*value):
+			t.report.block(path+"."+name, Dropped, "left out: the value is not valid UTF-8, and Kubernetes takes no other text", "")
+		case !t.hasRoom(s, name, *value):
+			t.report.block(path+"."+name, Dropped, fmt.Sprintf("left out: %d bytes; Linux takes %d of one variable, and a pod has room for %d of all", len(*value), maxVariable, maxVariables), "put it into a file, with configs or secrets")
 		default:
 			vars = append(vars, corev1.EnvVar{Name: name, Value: escape(*value)})
 		}
 	}
 	return vars
+}
+
+// Bounds of variables in bytes: of one with its name, which is Linux's limit of
+// a single string (MAX_ARG_STRLEN), and of those of all containers of a pod,
+// so that its object is not too large for the API server (1.5 MiB).
+const (
+	maxVariable  = 128 << 10
+	maxVariables = 640 << 10
+)
+
+// hasRoom reports whether a variable fits the pod beside those before it.
+func (t *translator) hasRoom(s scope, name, value string) bool {
+	size := len(name) + len(value) + 2
+	used := t.envUsed[s.unit.host] + size + 32 // and what is around it in the object
+	if size > maxVariable || used > maxVariables {
+		return false
+	}
+	t.envUsed[s.unit.host] = used
+	return true
 }
 
 // isEnvName reports whether Kubernetes accepts name: printable ASCII without

@@ -102,6 +102,7 @@ func (t *translator) fileObject(names *nameSet, attribute, key string, c types.F
 	object := t.newData(name, t.labels(nil), data, secret)
 	annotations := map[string]string{annotationName: key}
 	foreignKeys(annotations, c.Labels, nil)
+	t.reportLeft(attribute+".labels", c.Labels)
 	object.SetAnnotations(annotations)
 	return fileObject{name: name, key: dataKey(key), object: object, ok: true}
 }

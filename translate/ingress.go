@@ -21,6 +21,7 @@ type route struct {
 	port        int
 	tls         string // name of the Secret, "" for none
 	annotations map[string]string
+	exact       []string // those of paths that have nothing below them
 }
 
 // isPath reports whether the API server takes s as the path of an Ingress.
@@ -60,7 +61,7 @@ func (t *translator) routesOf(u *unit) []route {
 		t.report.dropped(u.path+"."+extension, "no Ingress: no port of the service is known", "set x-berth.port")
 	}
 	out = append(out, t.labelledRoutes(u)...)
-	if len(out) == 0 || t.owned() { // names of the internet do not lead to a laptop
+	if len(out) == 0 && !u.guarded || t.owned() { // names of the internet do not lead to a laptop
 		port := t.httpPort(u, false)
 		if port == 0 && len(out) > 0 {
 			port = out[0].port
@@ -152,6 +153,14 @@ func (t *translator) healthURL(u *unit, port int) bool {
 	return false
 }
 
+// anySize lets requests be as large as a published port lets them be. Clusters
+// that berth made have no limit; elsewhere nginx's is 1 MiB.
+func (t *translator) anySize(annotations map[string]string) {
+	if !t.owned() {
+		annotations[nginxAnnotation+"proxy-body-size"] = "0"
+	}
+}
+
 // backend returns the annotations that a port's own protocol asks for.
 func (t *translator) backend(u *unit, port int) map[string]string {
 	out := map[string]string{}
@@ -167,6 +176,7 @@ func (t *translator) backend(u *unit, port int) map[string]string {
 	case protocol == "grpc" || protocol == "h2c":
 		out[nginxAnnotation+"backend-protocol"] = "GRPC"
 	}
+	t.anySize(out)
 	if protocol == "ws" || protocol == "wss" {
 		out[nginxAnnotation+"proxy-read-timeout"] = "3600"
 		out[nginxAnnotation+"proxy-send-timeout"] = "3600"
@@ -195,6 +205,9 @@ func (t *translator) ingresses(u *unit) []Object {
 		var paths []networkingv1.HTTPIngressPath
 		for _, p := range r.paths {
 			kind := networkingv1.PathTypePrefix
+			if slices.Contains(r.exact, p) {
+				kind = networkingv1.PathTypeExact
+			}
 			if r.strip && p != "/" {
 				kind = networkingv1.PathTypeImplementationSpecific
 				p = strings.TrimSuffix(p, "/") + "(/|$)(.*)"

@@ -121,6 +121,7 @@ func (t *translator) reportRestart(u *unit) {
 	if u.svc.Deploy != nil && u.svc.Deploy.RestartPolicy != nil {
 		path = u.path + ".deploy.restart_policy.condition"
 	}
+	t.reportAttempts(u, policy)
 	if !explicit {
 		return
 	}
@@ -139,9 +140,13 @@ func (t *translator) reportRestart(u *unit) {
 		t.report.exact(path, "a "+string(u.kind)+" whose pod runs once")
 	case u.kind.oneShot() && policy == types.RestartPolicyOnFailure:
 		t.report.exact(path, "a "+string(u.kind)+" that runs again after a failure"+limit)
+	case u.kind == cronJob:
+		t.report.approximated(path, fmt.Sprintf("a CronJob, which runs at its next time again; %s would start it at once", policy), "remove restart")
 	case u.kind.oneShot():
 		t.report.approximated(path, fmt.Sprintf("a %s, which ends after its success; %s would start it again", u.kind, policy),
 			"remove restart, or do not await the service as completed")
+	case policy == types.RestartPolicyNo && !serves(u.svc):
+		t.report.approximated(path, "a "+string(u.kind)+", which starts its containers again when they end", "set x-berth.kind: job if it ends by itself")
 	case policy == types.RestartPolicyNo:
 		t.report.approximated(path, "a "+string(u.kind)+", which starts its containers again when they end; it serves a port, so it is not expected to end",
 			"set x-berth.kind: job if it ends by itself")
@@ -152,5 +157,37 @@ func (t *translator) reportRestart(u *unit) {
 		t.report.approximated(path, "a "+string(u.kind)+" starts its containers again also after exit 0", "set x-berth.kind: job if it ends by itself")
 	default:
 		t.report.exact(path, "a "+string(u.kind)+", which starts its containers again")
+	}
+}
+
+// reportAttempts says what became of deploy.restart_policy.max_attempts, which
+// Jobs alone know.
+func (t *translator) reportAttempts(u *unit, policy string) {
+	if u.svc.Deploy == nil || u.svc.Deploy.RestartPolicy == nil || u.svc.Deploy.RestartPolicy.MaxAttempts == nil {
+		return
+	}
+	path := u.path + ".deploy.restart_policy.max_attempts"
+	switch {
+	case u.host != u:
+		t.report.dropped(path, "the pod of "+u.host.name+" decides when its containers start again", "")
+	case !u.kind.oneShot():
+		t.report.dropped(path, "a "+string(u.kind)+" starts its containers again without a limit", "set x-berth.kind: job if the number of attempts matters")
+	case policy != types.RestartPolicyOnFailure:
+		t.report.dropped(path, "a "+string(u.kind)+" counts attempts after a failure only", "set condition: on-failure")
+	}
+}
+
+// reportReplicas says when the number of pods is not the service's to say.
+func (t *translator) reportReplicas(u *unit) {
+	for path, set := range map[string]bool{u.path + ".scale": u.svc.Scale != nil, u.path + ".deploy.replicas": u.svc.Deploy != nil && u.svc.Deploy.Replicas != nil} {
+		switch {
+		case !set || u.job != nil:
+		case u.host != u && u.host.kind != none && replicasOf(u) != replicasOf(u.host):
+			t.report.dropped(path, "as many as "+u.host.name+" has, in whose pods it runs", "")
+		case u.kind == daemonSet:
+			t.report.dropped(path, "a DaemonSet, which has one pod on every node", "")
+		case u.hints.Autoscale != nil && (u.kind == deployment || u.kind == statefulSet):
+			t.report.approximated(path, "the autoscaler decides, within its bounds", "")
+		}
 	}
 }

@@ -35,11 +35,50 @@ func (t *translator) podAnnotations(u *unit) map[string]string {
 	return out
 }
 
-// foreignKeys adds the labels of a compose file to annotations: as they are
-// where Kubernetes allows the key, else together as JSON. What is in kept with
-// the same value is left out.
+// maxLabels bounds the labels of one kind that are kept as annotations, in
+// bytes: an object of Kubernetes has 256 KiB for all its annotations.
+const maxLabels = 100 << 10
+
+// fitting splits labels into those that annotations have room for, taken by
+// name, and the names of the others.
+func fitting(labels map[string]string) (kept map[string]string, left []string) {
+	total := 0
+	for name, value := range labels {
+		total += labelSize(name, value)
+	}
+	if total <= maxLabels {
+		return labels, nil
+	}
+	kept, total = map[string]string{}, 0
+	for _, name := range sortedKeys(labels) {
+		size := labelSize(name, labels[name])
+		if total+size > maxLabels {
+			left = append(left, name)
+			continue
+		}
+		kept[name], total = labels[name], total+size
+	}
+	return kept, left
+}
+
+// labelSize is what a label takes as an annotation: odd names stand in JSON.
+func labelSize(name, value string) int {
+	if isQualifiedName(name) {
+		return len(name) + len(value)
+	}
+	text, err := json.Marshal(map[string]string{name: value})
+	if err != nil {
+		return len(name) + len(value) // it is a map of strings
+	}
+	return len(text)
+}
+
+// foreignKeys adds the labels of a compose file to annotations, as many as
+// there is room for: as they are where Kubernetes allows the key, else together
+// as JSON. What is in kept with the same value is left out.
 func foreignKeys(annotations map[string]string, labels map[string]string, kept map[string]string) {
 	odd := map[string]string{}
+	labels, _ = fitting(labels)
 	for name, value := range labels {
 		if v, ok := kept[name]; ok && v == value {
 			continue
@@ -81,6 +120,7 @@ func mergedLabels(labels, more map[string]string) map[string]string {
 // reportLabels says which labels could be none in Kubernetes.
 func (t *translator) reportLabels(path string, labels map[string]string) {
 	var odd []string
+	labels = t.reportLeft(path, labels)
 	for _, name := range sortedKeys(labels) {
 		if !isQualifiedName(name) {
 			odd = append(odd, fmt.Sprintf("%q", name))
@@ -89,4 +129,14 @@ func (t *translator) reportLabels(path string, labels map[string]string) {
 	if len(odd) > 0 {
 		t.report.approximated(path, "kept in the annotation "+annotationLabels+", because Kubernetes has no such keys: "+strings.Join(odd, ", "), "")
 	}
+}
+
+// reportLeft says which labels annotations have no room for, and returns the
+// others.
+func (t *translator) reportLeft(path string, labels map[string]string) map[string]string {
+	kept, left := fitting(labels)
+	for _, name := range left {
+		t.report.dropped(path, fmt.Sprintf("%q is left out: annotations have room for %d bytes of labels", name, maxLabels), "")
+	}
+	return kept
 }

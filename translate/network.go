@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -88,7 +89,7 @@ func (t *translator) readyService(u *unit, ports []knownPort) *corev1.Service {
 	case u.hints.ServiceType == "LoadBalancer":
 		s.Spec.Type = corev1.ServiceTypeLoadBalancer
 		if !t.owned() {
-			loadBalancerPorts(s.Spec.Ports, u.ports.published)
+			s.Spec.Ports = loadBalancerPorts(s.Spec.Ports, u.ports.published)
 		}
 	case u.hints.ServiceType == "NodePort", t.owned() && len(u.ports.ready) > 0 && u.hints.ServiceType != "ClusterIP":
 		s.Spec.Type = corev1.ServiceTypeNodePort
@@ -96,23 +97,28 @@ func (t *translator) readyService(u *unit, ports []knownPort) *corev1.Service {
 	return s
 }
 
-// loadBalancerPorts gives a load balancer the published numbers where each is
-// one number that no other port takes.
-func loadBalancerPorts(ports []corev1.ServicePort, published []publishedPort) {
-	for i := range ports {
-		for _, p := range published {
-			if int32(p.number) != ports[i].TargetPort.IntVal || protocolOf(p.protocol) != ports[i].Protocol || p.first == 0 || p.first != p.last {
-				continue
-			}
-			taken := slices.ContainsFunc(ports, func(x corev1.ServicePort) bool {
-				return x.Port == int32(p.first) && x.Protocol == ports[i].Protocol
-			})
-			if !taken {
-				ports[i].Port = int32(p.first)
-			}
-			break
+// loadBalancerPorts gives a load balancer the published numbers, each of which
+// it can have once. A target that is published twice gets a second port.
+func loadBalancerPorts(ports []corev1.ServicePort, published []publishedPort) []corev1.ServicePort {
+	placed := map[int]bool{}
+	for _, p := range published {
+		at := slices.IndexFunc(ports, func(x corev1.ServicePort) bool {
+			return int32(p.number) == x.TargetPort.IntVal && protocolOf(p.protocol) == x.Protocol
+		})
+		taken := slices.ContainsFunc(ports, func(x corev1.ServicePort) bool {
+			return x.Port == int32(p.first) && x.Protocol == protocolOf(p.protocol)
+		})
+		switch own := at >= 0 && ports[at].Port == int32(p.first); {
+		case at < 0 || p.first == 0 || p.first != p.last || taken && !own:
+		case !placed[at]:
+			ports[at].Port, placed[at] = int32(p.first), true
+		case !taken:
+			more := ports[at]
+			more.Port, more.Name = int32(p.first), fmt.Sprintf("published-%s-%d", p.protocol, p.first)
+			ports = append(ports, more)
 		}
 	}
+	return ports
 }
 
 func typeMeta(version, kind string) metav1.TypeMeta {

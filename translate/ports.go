@@ -261,18 +261,38 @@ func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 	if t.owned() {
 		return out
 	}
+	taken := t.hostPorts(u)
 	for _, p := range u.ports.published {
-		if !p.hostMode || p.first == 0 || p.first != p.last || u.onHostNetwork() {
-			continue
-		}
 		at := slices.IndexFunc(out, func(c corev1.ContainerPort) bool {
-			return c.HostPort == 0 && int(c.ContainerPort) == p.number && c.Protocol == protocolOf(p.protocol)
+			return int(c.ContainerPort) == p.number && c.Protocol == protocolOf(p.protocol)
 		})
-		if at >= 0 {
+		if at >= 0 && taken[p.path] {
 			out[at].HostPort = int32(p.first)
 			if p.hostIP != "" {
 				out[at].HostIP = strings.Trim(p.hostIP, "[]")
 			}
+		}
+	}
+	return out
+}
+
+// hostPorts returns the entries of ports, by path, that take a port of the node
+// in the pod of u: a port of a container can be one port of the node only, and
+// that is nobody else's.
+func (t *translator) hostPorts(u *unit) map[string]bool {
+	out := map[string]bool{}
+	if t.owned() || u.onHostNetwork() {
+		return out
+	}
+	hosts, targets := []knownPort{}, map[*unit][]knownPort{}
+	for _, m := range append([]*unit{u.host}, u.host.carried...) {
+		for _, p := range m.ports.published {
+			host := knownPort{number: p.first, protocol: p.protocol}
+			if !p.hostMode || p.first == 0 || p.first != p.last || p.protocol == "sctp" || hasPort(hosts, host) || hasPort(targets[m], p.knownPort) {
+				continue
+			}
+			out[p.path] = true
+			hosts, targets[m] = append(hosts, host), append(targets[m], p.knownPort)
 		}
 	}
 	return out
@@ -313,6 +333,7 @@ func (t *translator) publishedPorts(u *unit) []PublishedPort {
 
 // reportPorts says where each published port can be reached.
 func (t *translator) reportPorts(u *unit) {
+	taken := t.hostPorts(u)
 	for _, p := range u.ports.published {
 		if p.hostMode {
 			t.report.exact(p.path+".mode", "published as every other port: docker compose makes no difference either")
@@ -322,8 +343,10 @@ func (t *translator) reportPorts(u *unit) {
 			t.report.exact(p.path, fmt.Sprintf("discarded, as in Docker: on its node's network the program listens on port %d itself", p.number))
 		case p.protocol == "sctp":
 			t.report.dropped(p.path, "SCTP is not published on the host; inside the cluster the port is reachable", "")
-		case !t.owned() && p.hostMode && p.first != 0 && p.first == p.last:
+		case taken[p.path]:
 			t.report.exact(p.path, fmt.Sprintf("hostPort %d of the node", p.first))
+		case !t.owned() && p.hostMode && p.first != 0 && p.first == p.last:
+			t.report.dropped(p.path, fmt.Sprintf("hostPort %d is left out: a port of a container is one port of the node, and that is no other's", p.first), "publish the port once")
 		case !t.owned() && u.hints.ServiceType != "" && u.hints.ServiceType != "ClusterIP":
 			t.report.approximated(p.path, fmt.Sprintf("port of the Service %q, type %s", u.ready, u.hints.ServiceType), "")
 		case !t.owned() && u.routed(p.number):

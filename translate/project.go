@@ -51,9 +51,10 @@ type translator struct {
 	links            []link           // aliases of links, each for one pod alone
 	linkZones        map[*unit]string // name of the zone of a pod that has some
 	files            fileObjects
-	copiedBy         map[string]*unit // who mounts the object of that name, a copy of files of the host
-	envLeft          map[*unit]int    // bytes that the variables of a pod may still take
-	bindClaims       *bindClaims      // claims in place of directories of the host
+	copiedBy         map[string]*unit             // who mounts the object of that name, a copy of files of the host
+	middlewares      map[string]map[string]string // of Traefik, in the labels of all services; nil until one is asked for
+	envUsed          map[*unit]int                // bytes that the variables of a pod take
+	bindClaims       *bindClaims                  // claims in place of directories of the host
 }
 
 // volumeHints is x-berth of a top-level volume.
@@ -82,6 +83,7 @@ type unit struct {
 	aliases   []alias
 	routes    []route
 	binds     []Bind
+	guarded   bool // a route to it is left out, because nothing would guard it
 
 	supervised bool // berth's supervisor is the first process of its container
 }
@@ -98,7 +100,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 		linkZones: map[*unit]string{},
 		podsOn:    map[string]int{},
 		copiedBy:  map[string]*unit{},
-		envLeft:   map[*unit]int{},
+		envUsed:   map[*unit]int{},
 	}
 	t.bindClaims = &bindClaims{names: newNameSet(maxLabel), byHost: map[string]*bindClaim{}}
 	t.namespace = target.Namespace

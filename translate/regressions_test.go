@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -186,5 +187,35 @@ func checkNames(t *testing.T, in translate.Input, kind string, want []string) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: names\n%s\nwant\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is too large for an object of Kubernetes is left out, and says so.
+func TestLargeTextsAreLeftOut(t *testing.T) {
+	large, variable := strings.Repeat("x", 90<<10), strings.Repeat("y", 130<<10)
+	labels := map[string]any{"a": large, "b": large, "odd key": large}
+	environment := map[string]any{"TOO_LARGE": variable}
+	for i := range 10 {
+		environment[fmt.Sprintf("V%d", i)] = large
+	}
+	row := regression{Compose: map[string]any{
+		"services": map[string]any{"web": map[string]any{
+			"image": "i", "labels": labels, "annotations": labels, "environment": environment,
+			"deploy": map[string]any{"labels": labels}, "volumes": []any{"data:/d"}, "configs": []any{"c"},
+		}},
+		"volumes": map[string]any{"data": map[string]any{"labels": labels}},
+		"configs": map[string]any{"c": map[string]any{"content": "x", "labels": labels}},
+	}}
+	in, err := row.read(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, target := range targets() {
+		r := mustTranslate(t, in, target)
+		checkRow(t, kind, r, map[string]any{"container.env.6": "any", "container.env.7": "absent"}, map[string]string{
+			"environment.TOO_LARGE": "dropped", "environment.V9": "dropped", "labels": "dropped", "annotations": "dropped", "deploy.labels": "dropped",
+			"/volumes.data.labels": "dropped", "/configs.c.labels": "dropped",
+		})
+		checkSays(t, kind, r, map[string]string{"environment.TOO_LARGE": "BLOCKS left out"})
 	}
 }

@@ -105,6 +105,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 		Image: u.image, Restart: policy, DependsOn: deps, Ports: t.publishedPorts(u), URLs: t.urls(u), Binds: u.binds,
 	}
 	t.reportRestart(u)
+	t.reportReplicas(u)
 	t.reportOrder(u)
 	t.reportPorts(u)
 	t.reportClosed(u)

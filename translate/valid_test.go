@@ -523,7 +523,7 @@ func (v *validator) container(at string, pod corev1.PodSpec, c corev1.Container,
 	}
 	names, numbers := map[string]bool{}, map[string]bool{}
 	for _, p := range c.Ports {
-		number := fmt.Sprintf("%d/%s/%d", p.ContainerPort, p.Protocol, p.HostPort)
+		number := fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol) // what server-side apply knows an entry by
 		if p.Name != "" {
 			v.all(at, validation.IsValidPortName(p.Name))
 		}

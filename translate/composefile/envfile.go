@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/sirupsen/logrus"
@@ -139,7 +140,18 @@ func parseDotEnv(content []byte, vars map[string]string, lookup func(string) (st
 			err = errors.New("the file is malformed")
 		}
 	}()
+	if err := utf8Only(content); err != nil {
+		return err
+	}
 	return dotenv.ParseWithFormat(bytes.NewReader(content), "", vars, lookup, dotenv.DotEnv)
+}
+
+// utf8Only refuses what no object of Kubernetes can hold as text.
+func utf8Only(content []byte) error {
+	if utf8.Valid(content) {
+		return nil
+	}
+	return fmt.Errorf("line %d: it is not valid UTF-8: save the file as UTF-8 text", invalidLine(content))
 }
 
 // dotEnvError gives a syntax error of an env file its position.

@@ -88,7 +88,9 @@ func (r *reader) mappingFile(where, path, format string, vars types.Mapping, loo
 	case "", dotenv.DotEnv, labelFormat:
 		err = parseDotEnv(content, vars, lookup)
 	case rawFormat:
-		err = rawEnvFile(bytes.NewReader(content), path, vars, lookup)
+		if err = utf8Only(content); err == nil {
+			err = rawEnvFile(bytes.NewReader(content), path, vars, lookup)
+		}
 	default:
 		r.fail(r.place(where), where, fmt.Errorf("%q is not a format of env files", format), "use raw, or leave format out")
 		return

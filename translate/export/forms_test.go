@@ -50,14 +50,14 @@ services:
     depends_on: [db]
   db:
     image: postgres@sha256:0123456789012345678901234567890123456789012345678901234567890123
-    volumes: ["data2:/var/lib/postgresql"]
+    volumes: ["data2:/var/lib/postgresql", "share:/share"]
     healthcheck: {test: "pg_isready"}
   old: {image: "redis:6"}
   new: {image: "redis:7"}
   built: {build: ., network_mode: "service:db"}
   once: {image: job, restart: "no", command: [run]}
   every: {image: agent, deploy: {mode: global}}
-volumes: {data: {}, data2: {}}
+volumes: {data: {}, data2: {}, share: {driver_opts: {type: nfs, o: addr=10.0.0.1, device: ":/srv"}}}
 secrets: {token: {environment: TOKEN}, binary: {file: ./binary}}
 configs: {conf: {content: "x: {{ y }}\nz: $${a}\n"}}
 `
@@ -356,5 +356,23 @@ func TestExportsAreTheSameEveryTime(t *testing.T) {
 		if !maps.Equal(files, first) {
 			t.Fatal("the files differ from those of the first run")
 		}
+	}
+}
+
+func TestHelmPutsNFSVolumesIntoItsNamespace(t *testing.T) {
+	dir := t.TempDir()
+	if err := Helm(dir, translated(t, hardInput(t), portable)); err != nil {
+		t.Fatal(err)
+	}
+	objects := objectsIn(t, renderChart(t, dir, map[string]any{"namespace": "other"}))
+	volume, ok := objects["PersistentVolume/other-share"]
+	if !ok {
+		t.Fatalf("no volume of the namespace: %v", slices.Sorted(maps.Keys(objects)))
+	}
+	if got := dig(volume, "spec", "claimRef", "namespace"); got != "other" {
+		t.Errorf("it is for a claim in namespace %v", got)
+	}
+	if got := dig(objects["PersistentVolumeClaim/share"], "spec", "volumeName"); got != "other-share" {
+		t.Errorf("the claim asks for volume %v", got)
 	}
 }

@@ -103,6 +103,27 @@ func (c *chart) addNamespace(o chartObject) {
 	if metadata["namespace"] == c.result.Namespace {
 		metadata["namespace"] = c.code.inline("{{ .Values.namespace | quote }}")
 	}
+	spec, _ := o.value["spec"].(map[string]any)
+	switch o.key.kind {
+	case "PersistentVolume": // named after the namespace, for it is in none
+		metadata["name"] = c.inNamespace(o.key.name)
+		if claim, ok := spec["claimRef"].(map[string]any); ok {
+			claim["namespace"] = c.code.inline("{{ .Values.namespace | quote }}")
+		}
+	case "PersistentVolumeClaim":
+		if name, ok := spec["volumeName"].(string); ok {
+			spec["volumeName"] = c.inNamespace(name)
+		}
+	}
+}
+
+// inNamespace is the name of an object that begins with the namespace.
+func (c *chart) inNamespace(name string) any {
+	rest, ok := strings.CutPrefix(name, c.result.Namespace+"-")
+	if !ok {
+		return name
+	}
+	return c.code.inline(`{{ printf "%%s-%s" .Values.namespace | quote }}`, rest)
 }
 
 // addService makes values of what a service's workload and ingress have.
