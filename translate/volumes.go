@@ -266,8 +266,22 @@ func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, 
 		}
 		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, fmt.Sprintf("services.%s.volumes[%d]", other.name, i), v)
 	}
+	if other.facts != nil && len(other.facts.Volumes) > 0 {
+		t.reportImageVolumes(l, attribute, other)
+	}
 	for _, next := range other.svc.VolumesFrom {
 		t.mountFrom(p, l, s, attribute, next, readOnly, seen)
+	}
+}
+
+// reportImageVolumes says which volumes of another service are not shared: those
+// that its image alone declares.
+func (t *translator) reportImageVolumes(l *mountList, attribute string, other *unit) {
+	for _, target := range other.facts.Volumes {
+		if !l.has(path.Clean(target)) {
+			t.report.dropped(attribute, fmt.Sprintf("%s is not shared: the image of %s declares it as a volume, and the project does not name it", target, other.name),
+				fmt.Sprintf("add %s to the volumes of %s", target, other.name))
+		}
 	}
 }
 
