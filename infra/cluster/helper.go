@@ -79,6 +79,14 @@ func (h *helper) remove(ctx context.Context) error {
 	return h.engine.RemoveContainer(clean, h.id)
 }
 
+// interrupt ends what the helper does.
+func (h *helper) interrupt(ctx context.Context) error {
+	if err := h.engine.StopContainer(ctx, h.id, time.Second); err != nil { // by SIGKILL
+		return err
+	}
+	return h.engine.StartContainer(ctx, h.id)
+}
+
 // run has the helper do one thing with store, a folder as the helper sees it,
 // and passes on what it says.
 func (h *helper) run(ctx context.Context, what, verb, store string, hear func(checkpoint.Message)) error {

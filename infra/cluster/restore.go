@@ -93,14 +93,7 @@ func (m *Manager) swap(ctx context.Context, h *helper, c Checkpoint, nodes []Nod
 			return nil, err
 		}
 	}
-	if err := h.run(ctx, "prepare the nodes' state", "prepare", store, nil); err != nil {
-		return nil, err
-	}
-	host, err := m.engine.HostFacts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.note(intent{Engine: host.EngineID, Restoring: c.Name}); err != nil {
+	if err := m.prepareState(ctx, h, store, c, l); err != nil {
 		return nil, err
 	}
 	n.say("stopping the nodes")
@@ -120,6 +113,30 @@ func (m *Manager) swap(ctx context.Context, h *helper, c Checkpoint, nodes []Nod
 		return nil, err
 	}
 	return m.startNodes(ctx, nodes, n)
+}
+
+// prepareState builds the nodes' state beside their own, and notes that it is to take
+// its place. When that goes wrong it leaves nothing on the disk, but for what an
+// earlier restore of the checkpoint needs that was interrupted half way.
+func (m *Manager) prepareState(ctx context.Context, h *helper, store string, c Checkpoint, l *lock) error {
+	err := h.run(ctx, "prepare the nodes' state", "prepare", store, nil)
+	var host docker.Host
+	if err == nil {
+		host, err = m.engine.HostFacts(ctx)
+	}
+	if err == nil {
+		err = l.note(intent{Engine: host.EngineID, Restoring: c.Name})
+	}
+	if err == nil || l.was.Restoring == c.Name {
+		return err
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	cleanErr := h.interrupt(clean) // a Ctrl-C has not ended what it does
+	if cleanErr == nil {
+		cleanErr = h.run(clean, "remove what was prepared", "forget", "-", nil)
+	}
+	return errors.Join(err, cleanErr)
 }
 
 // awaitRestored waits until the cluster can be used and its pods are as ready

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -65,26 +66,32 @@ func Save(ctx context.Context, store string, nodes []Node, say func(Message)) er
 // which goes on being used. What an interrupted Prepare left is removed, what
 // a complete one left is kept.
 func Prepare(ctx context.Context, store string, nodes []Node) error {
-	return each(nodes, func(_ int, n Node) error {
-		if exists(filepath.Join(n.Volume, nextDir)) {
-			return nil
+	lacking := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return exists(filepath.Join(n.Volume, nextDir)) })
+	sources := make([]source, len(lacking))
+	sizes := make([]int64, len(lacking))
+	err := each(lacking, func(i int, n Node) (err error) {
+		if err = os.RemoveAll(filepath.Join(n.Volume, partialDir)); err != nil {
+			return err
 		}
+		if sources[i], err = newSource(filepath.Join(store, n.Name)); err != nil {
+			return err
+		}
+		sizes[i], err = sources[i].size(ctx)
+		return err
+	})
+	if err != nil || len(lacking) == 0 {
+		return err
+	}
+	var need int64
+	for _, size := range sizes { // the volumes of all nodes are on one disk
+		need += size
+	}
+	if err := checkSpace(lacking[0].Volume, need); err != nil {
+		return err
+	}
+	return each(lacking, func(i int, n Node) error {
 		partial := filepath.Join(n.Volume, partialDir)
-		if err := os.RemoveAll(partial); err != nil {
-			return err
-		}
-		s, err := newSource(filepath.Join(store, n.Name))
-		if err != nil {
-			return err
-		}
-		size, err := s.size(ctx)
-		if err != nil {
-			return err
-		}
-		if err := checkSpace(n.Volume, size); err != nil {
-			return err
-		}
-		if _, err := s.copy(ctx, partial); err != nil {
+		if _, err := sources[i].copy(ctx, partial); err != nil {
 			return err
 		}
 		if err := toDisk(n.Volume); err != nil {
@@ -120,9 +127,12 @@ func Swap(nodes []Node) error {
 	})
 }
 
-// Forget removes what another Prepare built.
+// Forget removes what another Prepare built, complete or not.
 func Forget(nodes []Node) error {
 	return each(nodes, func(_ int, n Node) error {
+		if err := os.RemoveAll(filepath.Join(n.Volume, partialDir)); err != nil {
+			return err
+		}
 		live, next := filepath.Join(n.Volume, liveDir), filepath.Join(n.Volume, nextDir)
 		if !exists(live) && exists(next) { // its Swap was interrupted between the two renames
 			return os.Rename(next, live)

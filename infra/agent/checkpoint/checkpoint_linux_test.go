@@ -42,7 +42,12 @@ const (
 // newNode makes a volume with the state of a node.
 func newNode(t *testing.T) Node {
 	t.Helper()
-	n := Node{Name: "n1", Volume: t.TempDir()}
+	return newNodeAt(t, "n1", t.TempDir())
+}
+
+func newNodeAt(t *testing.T, name, dir string) Node {
+	t.Helper()
+	n := Node{Name: name, Volume: dir}
 	for name, content := range map[string]string{layerFile: "shell", ownFile: "before", blobFile: "blob", etcdFile: "etcd before"} {
 		write(t, live(n, name), content)
 	}
@@ -151,6 +156,13 @@ func TestAnInterruptedRestoreIsDoneAgain(t *testing.T) {
 		"while preparing": func(t *testing.T, n Node, _ string) {
 			write(t, filepath.Join(at(n, partialDir), "lib/etcd/half"), "half")
 		},
+		"while preparing, forgotten": func(t *testing.T, n Node, _ string) {
+			write(t, filepath.Join(at(n, partialDir), "lib/etcd/half"), "half")
+			must(t, Forget([]Node{n}))
+			if exists(at(n, partialDir)) {
+				t.Error("half a state is left")
+			}
+		},
 		"prepared": func(t *testing.T, n Node, store string) { must(t, Prepare(t.Context(), store, []Node{n})) },
 		"between the two renames": func(t *testing.T, n Node, store string) {
 			must(t, Prepare(t.Context(), store, []Node{n}), os.Rename(at(n, liveDir), at(n, formerDir)))
@@ -189,4 +201,43 @@ func TestAFullDiskIsToldBeforeAnythingIsCopied(t *testing.T) {
 	if entries, err := os.ReadDir(store); err != nil || len(entries) != 0 {
 		t.Errorf("%v is in the checkpoint (%v)", entries, err)
 	}
+}
+
+// What fits for each node alone may not fit for all.
+func TestPrepareAsksWhetherTheStateOfAllNodesFits(t *testing.T) {
+	needRoot(t)
+	disk := t.TempDir()
+	must(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=300m"))
+	t.Cleanup(func() { must(t, unix.Unmount(disk, 0)) })
+	store := filepath.Join(disk, "store")
+	must(t, os.Mkdir(store, 0o755))
+	var nodes []Node
+	for _, name := range []string{"n1", "n2"} {
+		n := newNodeAt(t, name, filepath.Join(disk, name))
+		write(t, live(n, etcdFile), strings.Repeat("x", 2<<20))
+		nodes = append(nodes, n)
+	}
+	must(t, Save(t.Context(), store, nodes, func(Message) {}))
+	fillTo(t, disk, reserve+3<<20)
+	var space *SpaceError
+	if err := Prepare(t.Context(), store, nodes); !errors.As(err, &space) || space.Need < reserve+4<<20 {
+		t.Errorf("got %v", err)
+	}
+	must(t, Prepare(t.Context(), store, nodes[:1]), Forget(nodes))
+	for _, n := range nodes {
+		entries, err := os.ReadDir(n.Volume)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("beside the state of %s there is more: %v, %v", n.Name, entries, err)
+		}
+	}
+}
+
+// fillTo leaves so many bytes free on a disk.
+func fillTo(t *testing.T, disk string, free int64) {
+	t.Helper()
+	var fs unix.Statfs_t
+	must(t, unix.Statfs(disk, &fs))
+	f, err := os.Create(filepath.Join(disk, "filler"))
+	must(t, err)
+	must(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize-free), f.Close())
 }
