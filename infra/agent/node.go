@@ -22,15 +22,17 @@ type Node struct {
 	engine *docker.Client
 	name   string
 
-	mu      sync.Mutex // also held while connecting: one at a time
-	session *wire.Client
+	turn chan struct{} // held while connecting: one at a time
+
+	mu      sync.Mutex
+	session *wire.Client // nil before there was one
 	closed  bool
 }
 
 // Connect starts the agent in the container of a node, after putting its binary
 // there if it is missing or another one. Close ends it.
 func Connect(ctx context.Context, engine *docker.Client, node string) (*Node, error) {
-	n := &Node{engine: engine, name: node}
+	n := &Node{engine: engine, name: node, turn: make(chan struct{}, 1)}
 	if _, err := n.connected(ctx); err != nil {
 		return nil, err
 	}
@@ -53,28 +55,45 @@ func (n *Node) Close() error {
 
 var errClosed = errors.New("the agent has been closed")
 
-// connected returns the session, a new one if the last has broken. A node that
-// is on its way up is asked again, ever more slowly, for up to 15 seconds.
-func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
+// current returns the session, nil when there is none, and whether there was one
+// that has broken.
+func (n *Node) current() (session *wire.Client, broken bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return nil, errClosed
+		return nil, false, errClosed
 	}
-	broken := n.session != nil
-	if broken {
-		select {
-		case <-n.session.Done():
-		default:
-			return n.session, nil
-		}
+	if n.session == nil {
+		return nil, false, nil
+	}
+	select {
+	case <-n.session.Done():
+		return nil, true, nil
+	default:
+		return n.session, false, nil
+	}
+}
+
+// connected returns the session, a new one if the last has broken. A node that
+// is on its way up is asked again, ever more slowly, for up to 15 seconds.
+func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
+	if session, _, err := n.current(); session != nil || err != nil {
+		return session, err
+	}
+	select {
+	case n.turn <- struct{}{}:
+		defer func() { <-n.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	wait, until := 50*time.Millisecond, time.Now().Add(15*time.Second)
 	for {
-		session, err := n.open(ctx)
-		if err == nil {
-			n.session = session
-			return session, nil
+		session, broken, err := n.current()
+		if session != nil || err != nil {
+			return session, err
+		}
+		if session, err = n.open(ctx); err == nil {
+			return n.use(session)
 		}
 		if !broken || time.Now().After(until) { // what never worked is reported at once
 			return nil, fmt.Errorf("node %q: %w", n.name, err)
@@ -88,24 +107,36 @@ func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
 	}
 }
 
+// use makes a new session that of the node, unless that was closed meanwhile.
+func (n *Node) use(session *wire.Client) (*wire.Client, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, errors.Join(errClosed, session.Close())
+	}
+	n.session = session
+	return session, nil
+}
+
 // open starts the agent. The first attempt takes for granted that the binary is
 // there, which is the common case and needs no question of its own. One that does not say
 // hello, or is not ours, is replaced.
 func (n *Node) open(ctx context.Context) (*wire.Client, error) {
-	stream, err := startProcess(ctx, n.engine, n.name, []string{Path, "serve"})
+	stream, err := n.engine.Pipe(ctx, n.name, []string{Path, "serve"})
 	if err != nil && !strings.Contains(err.Error(), Path) { // engines that refuse the exec name the missing file
 		return nil, err
 	}
 	if err == nil {
 		session, err := wire.NewClient(ctx, stream)
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err == nil {
-			if current, err := isCurrent(session.Hello); err != nil || current {
-				return session, err
+			current, err := isCurrent(session.Hello)
+			if current {
+				return session, nil
 			}
-			if err := session.Close(); err != nil {
+			if err = errors.Join(err, session.Close()); err != nil {
 				return nil, err
 			}
 		}
@@ -113,7 +144,7 @@ func (n *Node) open(ctx context.Context) (*wire.Client, error) {
 	if err := Install(ctx, n.engine, n.name); err != nil {
 		return nil, err
 	}
-	if stream, err = startProcess(ctx, n.engine, n.name, []string{Path, "serve"}); err != nil {
+	if stream, err = n.engine.Pipe(ctx, n.name, []string{Path, "serve"}); err != nil {
 		return nil, err
 	}
 	return wire.NewClient(ctx, stream)

@@ -106,11 +106,6 @@ func (n *Node) Start(ctx context.Context, container string) (Program, error) {
 	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "start"})
 }
 
-// Program is the state of a supervised container's program.
-func (n *Node) Program(ctx context.Context, container string) (Program, error) {
-	return n.supervisor(ctx, wire.SupervisorArgs{Container: container, Request: "status"})
-}
-
 // AwaitProgram returns when the program of a supervised container has been
 // started or has ended since it was as known says.
 func (n *Node) AwaitProgram(ctx context.Context, container string, known Program) (Program, error) {

@@ -23,7 +23,6 @@ type Image struct {
 	Variant string           // of the architecture
 	DiffIDs []string         // digests of the uncompressed layers, lowest first
 	Tags    []string         // repository:tag, in the engine's short form
-	Digests []string         // repository@sha256:... of images that came from a registry
 	Created time.Time
 	Size    int64
 }
@@ -58,7 +57,7 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (img Image, found
 	}
 	img = Image{
 		Facts:   factsOf(ref, r),
-		Variant: r.Variant, DiffIDs: r.RootFS.Layers, Tags: r.RepoTags, Digests: r.RepoDigests, Size: r.Size,
+		Variant: r.Variant, DiffIDs: r.RootFS.Layers, Tags: r.RepoTags, Size: r.Size,
 	}
 	if created, err := time.Parse(time.RFC3339Nano, r.Created); err == nil {
 		img.Created = created

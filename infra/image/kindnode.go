@@ -23,7 +23,7 @@ type KindNode struct {
 
 // NewNode returns the node whose container has the given name. Close it.
 func NewNode(engine *docker.Client, container string) *KindNode {
-	return &KindNode{shell: shell{engine: engine, container: container}}
+	return &KindNode{shell: newShell(engine, container)}
 }
 
 // NodesOf returns the running nodes of the kind cluster called name, berth's

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/berth-dev/berth/infra/docker"
 )
@@ -21,16 +20,18 @@ type shell struct {
 	engine    *docker.Client
 	container string
 
-	mu   sync.Mutex // one command at a time
+	turn chan struct{} // held by the one command that is carried out
 	live *liveShell
 }
 
+func newShell(engine *docker.Client, container string) shell {
+	return shell{engine: engine, container: container, turn: make(chan struct{}, 1)}
+}
+
 type liveShell struct {
-	process *docker.Process
-	out     *bufio.Reader
-	mark    string // begins the line that ends a command's output
-	cancel  context.CancelFunc
-	ended   chan struct{}
+	pipe *docker.Pipe
+	out  *bufio.Reader
+	mark string // begins the line that ends a command's output
 }
 
 // maxOutput bounds the output of one command, in bytes.
@@ -69,8 +70,11 @@ func (s *shell) feed(ctx context.Context, prepare, command string, size int64, i
 }
 
 func (s *shell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+	}
 	if err := ctx.Err(); err != nil {
 		return "", context.Cause(ctx)
 	}
@@ -92,8 +96,8 @@ func (s *shell) do(ctx context.Context, line string, size int64, in io.Reader) (
 
 // close ends the shell.
 func (s *shell) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	if s.live != nil {
 		s.live.stop()
 		s.live = nil
@@ -107,42 +111,24 @@ func (s *shell) start(ctx context.Context) (*liveShell, error) {
 	}
 	mark := "berth-" + hex.EncodeToString(token[:])
 	script := `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
-	// The shell outlives the command that started it.
-	shellCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	outReader, outWriter := io.Pipe()
-	p, err := s.engine.Start(shellCtx, s.container, []string{"sh", "-c", script}, docker.Streams{Stdin: true, Stdout: outWriter, Stderr: outWriter})
+	p, err := s.engine.Pipe(ctx, s.container, []string{"sh", "-c", script}) // it outlives the command that started it
 	if err != nil {
-		cancel()
 		return nil, fmt.Errorf("start a shell in %q: %w", s.container, err)
 	}
-	live := &liveShell{
-		process: p, out: bufio.NewReaderSize(outReader, 64<<10), mark: mark, cancel: cancel, ended: make(chan struct{}),
-	}
-	go func() {
-		defer close(live.ended)
-		_, err := p.Wait(shellCtx)
-		if err == nil {
-			err = errors.New("the shell ended")
-		}
-		outWriter.CloseWithError(err)
-	}()
-	return live, nil
+	return &liveShell{pipe: p, out: bufio.NewReaderSize(p, 64<<10), mark: mark}, nil
 }
 
-func (l *liveShell) stop() {
-	l.cancel()
-	<-l.ended
-}
+func (l *liveShell) stop() { _ = l.pipe.Close() }
 
 func (l *liveShell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
 	// A cancelled command takes its shell with it.
-	stop := context.AfterFunc(ctx, l.cancel)
+	stop := context.AfterFunc(ctx, l.stop)
 	defer stop()
 	sent := make(chan error, 1)
 	go func() { sent <- l.send(line, size, in) }()
 	out, status, err := l.receive()
 	if err != nil {
-		l.cancel() // so that sending ends too
+		l.stop() // so that sending ends too
 	}
 	sendErr := <-sent
 	if ctx.Err() != nil {
@@ -158,18 +144,18 @@ func (l *liveShell) do(ctx context.Context, line string, size int64, in io.Reade
 }
 
 func (l *liveShell) send(line string, size int64, in io.Reader) error {
-	if _, err := io.WriteString(l.process.Stdin, line+"\n"); err != nil {
+	if _, err := io.WriteString(l.pipe, line+"\n"); err != nil {
 		return err
 	}
 	if in == nil {
 		return nil
 	}
-	n, err := io.Copy(l.process.Stdin, io.LimitReader(in, size))
+	n, err := io.Copy(l.pipe, io.LimitReader(in, size))
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		l.cancel() // the command waits for bytes that do not come
+		l.stop() // the command waits for bytes that do not come
 	}
 	return err
 }
@@ -179,6 +165,9 @@ func (l *liveShell) receive() (out, status string, err error) {
 	var text strings.Builder
 	for {
 		line, err := l.out.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the shell ended")
+		}
 		if err != nil {
 			return "", "", err
 		}

@@ -15,12 +15,11 @@ const (
 	LabelService   = "com.docker.compose.service" // the compose service's name, on everything that belongs to one
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	ManagedBy      = "berth"
-	LabelGateway   = "dev.berth.gateway"     // on gateway containers: the project
-	AnnotationID   = "berth.dev/image-id"    // on pod templates: the image ID the pods were made for
-	LabelCluster   = "dev.berth.cluster"     // on gateway containers: the cluster
-	LabelStandIn   = "dev.berth.stand-in"    // on base images of the offline kit
-	LabelServes    = "berth.dev/serves"      // on pods under `berth dev`: that they get requests; taken away while they are changed in place
-	LabelSource    = "dev.berth.project-dir" // on namespaces: the project's directory
+	LabelGateway   = "dev.berth.gateway"  // on gateway containers: the project
+	AnnotationID   = "berth.dev/image-id" // on pod templates: the image ID the pods were made for
+	LabelCluster   = "dev.berth.cluster"  // on gateway containers: the cluster
+	LabelStandIn   = "dev.berth.stand-in" // on base images of the offline kit
+	LabelServes    = "berth.dev/serves"   // on pods under `berth dev`: that they get requests; taken away while they are changed in place
 )
 
 // Object is a Kubernetes object of any kind.
