@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -54,10 +55,22 @@ func (c *Client) ReadFile(ctx context.Context, id, name string) ([]byte, error) 
 	return io.ReadAll(tr)
 }
 
+// labelReader is on the containers that images are read through.
+const labelReader = "dev.berth.reader"
+
+// readWithin is how long reading a file takes at most: older containers were
+// left by a process that was killed.
+const readWithin = 10 * time.Minute
+
 // ReadImageFile reads one file of an image that the engine holds, through a
 // container that is made for it and never started.
 func (c *Client) ReadImageFile(ctx context.Context, image, name string) (data []byte, err error) {
-	made, err := c.api.ContainerCreate(ctx, &container.Config{Image: image, Entrypoint: []string{"/none"}}, nil, nil, nil, "")
+	if err := c.removeReaders(ctx, time.Now().Add(-readWithin)); err != nil {
+		return nil, err
+	}
+	made, err := c.api.ContainerCreate(ctx, &container.Config{
+		Image: image, Entrypoint: []string{"/none"}, Labels: map[string]string{labelReader: "true"},
+	}, nil, nil, nil, "")
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +78,22 @@ func (c *Client) ReadImageFile(ctx context.Context, image, name string) (data []
 		err = errors.Join(err, c.RemoveContainer(context.WithoutCancel(ctx), made.ID))
 	}()
 	return c.ReadFile(ctx, made.ID, name)
+}
+
+// removeReaders removes the containers that ReadImageFile made before a moment.
+func (c *Client) removeReaders(ctx context.Context, before time.Time) error {
+	left, err := c.Containers(ctx, labelReader)
+	if err != nil {
+		return err
+	}
+	for _, r := range left {
+		if r.Created.Before(before) {
+			if err := c.RemoveContainer(ctx, r.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // CopyTo unpacks a tar below dir of a container, running or not; missing

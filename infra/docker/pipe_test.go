@@ -24,8 +24,7 @@ func TestStartOfAPipeEndsWithItsContext(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer deaf.Close()
-	t.Setenv("DOCKER_HOST", "tcp://"+strings.TrimPrefix(deaf.URL, "http://"))
-	engine, err := New(t.Context())
+	engine, err := Connect(t.Context(), "tcp://"+strings.TrimPrefix(deaf.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
