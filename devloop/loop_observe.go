@@ -2,6 +2,7 @@ package devloop
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -104,7 +105,7 @@ func (l *loop) attend(ctx context.Context) (started bool) {
 // reports whether there are any. What the service is owed is left alone: new
 // containers are no reason to try it again.
 func (l *loop) greet(name string) bool {
-	if len(l.have.Ledger[name]) == 0 || !l.means(name).sync || !l.want.Select[name] {
+	if len(l.have.Ledger[name]) == 0 || !l.means(name).sync || !l.want.Select[name] || errors.Is(l.state(name).failed, ErrCannotSync) {
 		return false
 	}
 	unseen := false

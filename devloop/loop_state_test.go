@@ -341,3 +341,23 @@ func TestWhatIsImpossibleIsNotTriedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestContainerThatCannotBeSyncedIntoIsTriedWithTheNextChangeAlone(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1", "api/main.go": "1"})
+	s.set(s.syncing("sync"), svc{Name: "api", Build: s.buildOf("api")})
+	s.fault["sync web"] = fmt.Errorf("its image has no tar: %w", ErrCannotSync)
+	s.dev(DevOptions{})
+	s.up()
+	s.write("src/a.js", "2")
+	if e := s.kind(1, EventFailed, "web"); e.Why != "" {
+		t.Errorf("event %+v", e)
+	}
+	for i := range 3 {
+		s.killPod("web")
+		s.write("api/main.go", fmt.Sprint("v", i))
+		s.kind(i+1, EventServing, "api")
+	}
+	if n := s.logged("sync web"); n != 3 {
+		t.Errorf("tried %d times in three containers", n)
+	}
+}

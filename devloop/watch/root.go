@@ -17,7 +17,7 @@ type Root struct {
 func Editors() []string {
 	return []string{
 		"**/.git", "**/.hg", "**/.svn", "**/.idea", "**/.DS_Store",
-		"**/*~", "**/.*.sw[a-p]", "**/.*.swx", "**/4913", "**/.#*", "**/#*#", "**/*___jb_tmp___", "**/*___jb_old___", "**/.goutputstream-*",
+		"**/*~", "**/.*.sw[a-p]", "**/.*.swx", "**/.#*", "**/#*#", "**/*___jb_tmp___", "**/*___jb_old___", "**/.goutputstream-*",
 	}
 }
 
