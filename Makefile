@@ -64,6 +64,8 @@ down: build ## take the example down again
 .PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz fuzz-short bench release
 test: lint unit race fuzz-short cross e2e ## everything CI runs
 	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target in place of seconds, cluster creation against kind"
+	@if [ -z "$$(type -p chromium chromium-browser google-chrome google-chrome-stable)" ]; then \
+	  echo "left out: TestPagesInABrowser, there is no Chromium (Debian and Ubuntu: apt-get install chromium)"; fi
 	@if [ -s $(LEFT_OUT) ]; then echo "long cases that seed $(SEED) left out:"; sort $(LEFT_OUT) | sed 's/^/  /'; fi
 
 test-full: export BERTH_TEST_LONG := all
