@@ -105,8 +105,12 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 		if err != nil {
 			return err
 		}
-		if err := app.loadController(ctx, engine, t, controller.Image); err != nil {
+		loaded, err := app.loadController(ctx, engine, t, controller.Image)
+		if err != nil {
 			return err
+		}
+		if loaded {
+			controller.Reason = "its image was in the engine"
 		}
 		return ingress.Install(ctx, client, controller, t.HTTPPort, sink)
 	})
@@ -114,20 +118,20 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 
 // loadController loads the controller's image into the nodes where the engine
 // holds it, from a bundle or a pull, so that no node has to pull it.
-func (app *App) loadController(ctx context.Context, engine *docker.Client, t cluster.Target, ref string) error {
+func (app *App) loadController(ctx context.Context, engine *docker.Client, t cluster.Target, ref string) (loaded bool, err error) {
 	if ref == "" {
-		return nil
+		return false, nil
 	}
 	node, _, err := engine.ImageInfo(ctx, t.NodeImage)
 	if err != nil || slices.Contains(strings.Fields(node.Labels[ingress.LabelImages]), ref) {
-		return err // the node image brings it along
+		return false, err // the node image brings it along
 	}
 	if _, held, err := engine.ImageInfo(ctx, ref); err != nil || !held {
-		return err
+		return false, err
 	}
 	images, err := app.images(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return loadNodes(ctx, engine, images, t.Name, image.LoadRequest{Refs: []string{ref}, Sink: app.sink()})
+	return true, loadNodes(ctx, engine, images, t.Name, image.LoadRequest{Refs: []string{ref}, Sink: app.sink()})
 }
