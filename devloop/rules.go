@@ -167,10 +167,6 @@ func (b *ruleBuilder) service(name string) error {
 			service: name, action: string(t.Action), why: fmt.Sprintf("develop.watch[%d]", i), path: filepath.Clean(t.Path), target: t.Target,
 			initial: t.InitialSync,
 		}
-		if old, ok := t.Extensions["x-initialSync"].(bool); ok {
-			r.initial = r.initial || old
-			b.set.warnings = append(b.set.warnings, "x-initialSync is DEPRECATED, please use the official `initial_sync` attribute")
-		}
 		if ignored != nil {
 			r.ignore = append(r.ignore, ignored)
 		}

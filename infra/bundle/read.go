@@ -286,7 +286,7 @@ func (b *Reader) takeLarge(d digest.Digest, h *tar.Header, r io.Reader, store *l
 		return damaged(fmt.Sprintf("blob %s has %d bytes, not %d", d, h.Size, want.Size), nil)
 	}
 	var err error
-	if store != nil && !store.Has(d) {
+	if store != nil && !store.Keep(d) {
 		_, _, err = store.Add(r, d)
 	} else {
 		hash := sha256.New()

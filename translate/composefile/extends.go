@@ -138,7 +138,7 @@ func (x *extender) load(absolute string, from translate.Position) *extfile {
 	e.docs = x.parse(absolute, from)
 	for _, doc := range e.docs {
 		x.interpolate(doc.root, x.scope.env)
-		promoteAliases(doc.root)
+		x.promoteAliases(doc.root)
 		applyResets(e.root, doc.resets)
 		e.resets = append(e.resets, doc.resets...)
 		m := merger{x.reader}

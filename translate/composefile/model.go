@@ -56,7 +56,7 @@ func (r *reader) addDocument(s *scope, f file, doc document, model *node) {
 		return
 	}
 	r.interpolate(root, s.env)
-	promoteAliases(root)
+	r.promoteAliases(root)
 	if root.field("version") != nil {
 		delete(root.fields, "version")
 	}
@@ -101,7 +101,7 @@ func (r *reader) validate(root *node, whole bool) {
 }
 
 // promoteAliases renames extensions that have become attributes.
-func promoteAliases(root *node) {
+func (r *reader) promoteAliases(root *node) {
 	services := root.field("services")
 	if services == nil {
 		return
@@ -113,7 +113,10 @@ func promoteAliases(root *node) {
 			continue
 		}
 		for _, w := range watch.items {
-			rename(w, "x-initialSync", "initial_sync")
+			if old := w.field("x-initialSync"); old != nil {
+				r.warn(old.pos, "x-initialSync is DEPRECATED, please use the official `initial_sync` attribute") // docker compose's words
+				rename(w, "x-initialSync", "initial_sync")
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -71,6 +72,11 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 		return err
 	}
 	defer s.close()
+	if view.events != nil { // a reader of events hears what the terminal has been told
+		for _, w := range s.source.Warnings {
+			view.event(devloop.Event{Time: time.Now(), Kind: devloop.EventWarn, Why: w.String()})
+		}
+	}
 	commands := make(chan devloop.Command)
 	var logs sync.WaitGroup
 	defer logs.Wait()
