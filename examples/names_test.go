@@ -28,6 +28,7 @@ services:
     networks: [front, back]
   Upper:
     image: berth.test/probe
+    links: ["c:linked"]
     networks: {back: {aliases: [shared]}}
   c:
     image: berth.test/probe
@@ -45,10 +46,11 @@ networks: {front: {}, back: {}, other: {}}
 var (
 	namesOf = map[string][]string{
 		"a": {"front"}, "box-a": {"front"}, "host-a": {"front"}, "alpha": {"front"}, "my.dotted.alias": {"front"}, "Capital_Alias": {"front"}, "capital_alias": {"front"},
-		"under_score": {"front", "back"}, "UNDER_score": {"front", "back"}, "Upper": {"back"}, "upper": {"back"}, "shared": {"back"}, "c": {"back"}, "linked": {"back"}, "lonely": {"other"},
+		"under_score": {"front", "back"}, "UNDER_score": {"front", "back"}, "Upper": {"back"}, "upper": {"back"}, "shared": {"back"}, "c": {"back"}, "lonely": {"other"},
 		"nobody": nil, "kubernetes": nil, "kube-dns.kube-system": nil, "a.behave-names": nil, "front": nil,
 	}
-	members = map[string][]string{"a": {"front"}, "under_score": {"front", "back"}, "Upper": {"back"}, "c": {"back"}, "lonely": {"other"}}
+	linkedTo = map[string]string{"c": "under_score", "Upper": "c"}
+	members  = map[string][]string{"a": {"front"}, "under_score": {"front", "back"}, "Upper": {"back"}, "c": {"back"}, "lonely": {"other"}}
 )
 
 // TestNamesResolveForMembersOfACommonNetwork asks every name from every
@@ -83,16 +85,23 @@ func (p *project) askEveryName() {
 	p.t.Helper()
 	for service, networks := range members {
 		want := map[string]bool{"host.docker.internal": true, "localhost": true, "fixed.example": service == "c", "me": service == "c"}
+		linked, links := linkedTo[service] // the alias of a link is its own service's alone
+		want["linked"] = links
 		for name, known := range namesOf {
 			want[name] = slices.ContainsFunc(known, func(n string) bool { return slices.Contains(networks, n) })
 		}
-		p.expectNames(service, want)
+		addresses := p.expectNames(service, want)
+		if links && addresses["linked"] != addresses[linked] {
+			p.t.Errorf("from %s: linked is %s, and %s is %s", service, addresses["linked"], linked, addresses[linked])
+		}
 	}
 }
 
-// expectNames asks for names from the container of a service.
-func (p *project) expectNames(service string, want map[string]bool) {
+// expectNames asks for names from the container of a service and returns their
+// addresses.
+func (p *project) expectNames(service string, want map[string]bool) map[string]string {
 	p.t.Helper()
+	addresses := map[string]string{}
 	args := []string{"exec", "-T", service, "/program", "resolve"}
 	for name := range want {
 		args = append(args, name)
@@ -103,6 +112,7 @@ func (p *project) expectNames(service string, want map[string]bool) {
 			p.t.Fatalf("from %s: %q", service, line)
 		}
 		name, found := fields[0], fields[1] != "-"
+		addresses[name] = fields[1]
 		if found != want[name] {
 			p.t.Errorf("from %s: %s is %s, known must be %t", service, name, fields[1], want[name])
 		}
@@ -110,6 +120,7 @@ func (p *project) expectNames(service string, want map[string]bool) {
 			p.t.Errorf("from %s: the answer for %s took %s ms", service, name, fields[2])
 		}
 	}
+	return addresses
 }
 
 // newProbeProject writes a compose file whose services use the probe image.
