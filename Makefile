@@ -70,7 +70,7 @@ test: lint unit race fuzz-short cross e2e ## everything CI runs
 
 test-full: export BERTH_TEST_LONG := all
 test-full: test fuzz ## all of make test, and what takes longer
-	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) go test -timeout 60m -p 1 $(LONG)
+	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) go test -count=1 -timeout 60m -p 1 $(LONG)
 	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(LONG_RACE)
 	@$(WITH_ENGINE) BERTH_BENCH_CLUSTER=1 go test -timeout 30m -run '^$$' -bench Create -benchtime 3x ./infra/cluster
 
@@ -97,7 +97,7 @@ e2e: test-cluster ## the tests that need the engine and the cluster; long cases 
 	@mkdir -p .berth && rm -f $(LEFT_OUT) && echo "seed of the long cases: $(SEED)"
 	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) BERTH_BIN=$(abspath $(BERTH)) \
 	  BERTH_TEST_SEED=$(SEED) BERTH_TEST_LEFT_OUT=$(LEFT_OUT) \
-	  go test -timeout 45m -p 1 $(SMOKE)
+	  go test -count=1 -timeout 45m -p 1 $(SMOKE)
 
 fuzz: ## a minute of each fuzz target
 	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
