@@ -184,8 +184,10 @@ func TestGatewayOfARealCluster(t *testing.T) {
 	if got, err := greet(address(ports[0])); err != nil || !strings.HasPrefix(got, "web-") {
 		t.Errorf("tcp: %q, %v", got, err)
 	}
+	// A pod that has just become ready is known to the nodes a moment later; no
+	// request may fail meanwhile.
 	seen := map[string]bool{}
-	for range 40 {
+	for late := time.Now().Add(10 * time.Second); len(seen) < 2 && time.Now().Before(late); {
 		got, err := greet(address(ports[0]))
 		if err != nil {
 			t.Fatal(err)
@@ -268,10 +270,16 @@ func TestServiceWithoutPodsResetsItsClients(t *testing.T) {
 		}
 	})
 	key := model.ObjectKey{Group: "apps", Kind: "Deployment", Namespace: c.namespace, Name: "web"}
-	if err := c.kube.Delete(t.Context(), key, kube.DeleteOptions{}); err != nil {
+	if err := c.kube.Delete(t.Context(), key, kube.DeleteOptions{Foreground: true}); err != nil {
 		t.Fatal(err)
 	}
-	c.readyPods(t, 0)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C { // its pods go first
+		if _, err := c.kube.GetAny(t.Context(), key); kube.IsNotFound(err) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
 	ports := c.publish(t, project, c.routes(t)...)
 	conn, err := net.Dial("tcp", address(ports[0]))
 	if err != nil {
