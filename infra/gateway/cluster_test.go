@@ -269,6 +269,7 @@ func TestServiceWithoutPodsResetsItsClients(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	c.readyPods(t, 2) // a Deployment that goes before it has made its pods may make them all the same
 	key := model.ObjectKey{Group: "apps", Kind: "Deployment", Namespace: c.namespace, Name: "web"}
 	if err := c.kube.Delete(t.Context(), key, kube.DeleteOptions{Foreground: true}); err != nil {
 		t.Fatal(err)
