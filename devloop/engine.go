@@ -96,6 +96,7 @@ func (e *Engine) prepare(ctx context.Context, opts UpOptions, facts map[string]m
 	for _, s := range states {
 		have.Services[s.Service] = s
 	}
+	want.holdExisting(have)
 	return want, have, nil
 }
 

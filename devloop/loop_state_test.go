@@ -69,10 +69,7 @@ func TestFirstTurnThatFailsIsFinishedWhenItIsCured(t *testing.T) {
 }
 
 func TestFailureStaysShownWhenASyncCameInMeanwhile(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync")
 	release := make(chan struct{})
 	s.mu.Lock()
 	s.fault["build p-web"] = errors.New("npm says no")
@@ -104,10 +101,7 @@ func TestFailureStaysShownWhenASyncCameInMeanwhile(t *testing.T) {
 }
 
 func TestNewContainerOfAFailedServiceGetsTheFiles(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync")
 	s.write("src/a.js", "2")
 	s.holds("web", "/srv/a.js", "2")
 	s.kind(1, EventServing, "web")
@@ -161,10 +155,7 @@ func TestOneTimerForAllThatIsTriedAgain(t *testing.T) {
 }
 
 func TestProgramsThatHaveAllAreNotRestarted(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync+restart"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync+restart")
 	s.write("src/a.js", "2")
 	s.kind(1, EventServing, "web")
 	s.write("compose.yaml", "2")
@@ -273,10 +264,7 @@ func TestOnceFailsWhenTheProjectCannotBeReadAgain(t *testing.T) {
 }
 
 func TestInitialSyncThatIsAddedReachesContainersThatRun(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync")
 	s.write("src/b.js", "1")
 	s.holds("web", "/srv/b.js", "1")
 	s.kind(1, EventServing, "web")

@@ -301,6 +301,17 @@ func (s *session) syncing(action types.WatchAction, extra ...func(*types.Trigger
 	return svc{Name: "web", Build: s.buildOf("web"), Scale: three(), Watch: []types.Trigger{rule, {Path: s.path("web/package.json"), Action: "rebuild"}}}
 }
 
+// startSyncing starts a loop over three replicas of web with one rule, and
+// waits until they serve.
+func startSyncing(t *testing.T, action types.WatchAction) *session {
+	t.Helper()
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	s.set(s.syncing(action))
+	s.dev(DevOptions{})
+	s.up()
+	return s
+}
+
 func TestSyncReachesEveryReplica(t *testing.T) {
 	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
 	s.set(s.syncing("sync", func(r *types.Trigger) { r.Ignore = []string{"*.tmp", "ignored/"} }))
@@ -332,10 +343,7 @@ func TestSyncReachesEveryReplica(t *testing.T) {
 }
 
 func TestNewContainersGetWhatWasSynced(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync+restart"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync+restart")
 	s.write("src/a.js", "2")
 	s.holds("web", "/srv/a.js", "2")
 	s.killPod("web")
@@ -349,10 +357,7 @@ func TestNewContainersGetWhatWasSynced(t *testing.T) {
 }
 
 func TestClusterThatIsAwaySaysSoAndIsCaughtUpWith(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync")
 	s.write("src/a.js", "2")
 	s.holds("web", "/srv/a.js", "2")
 	warns := func(text string) {
@@ -368,10 +373,7 @@ func TestClusterThatIsAwaySaysSoAndIsCaughtUpWith(t *testing.T) {
 }
 
 func TestFailedRebuildDoesNotLoseTheSyncOfTheSameBatch(t *testing.T) {
-	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
-	s.set(s.syncing("sync"))
-	s.dev(DevOptions{})
-	s.up()
+	s := startSyncing(t, "sync")
 	s.mu.Lock()
 	s.fault["build p-web"], s.once["build p-web"] = errors.New("npm says no"), true
 	s.mu.Unlock()

@@ -108,7 +108,6 @@ func (p Plan) String() string {
 // Decide returns what to do to get from have to want as far as dirty says. It
 // touches nothing, and equal arguments give equal plans.
 func Decide(want Want, have Have, dirty Dirty) Plan {
-	held := want.holdExisting(have)
 	p := &planner{
 		want: want, have: have, dirty: dirty, causes: map[string]string{}, made: map[string]int{}, ready: map[string]int{},
 		applied: map[string]int{}, restarted: map[string]bool{}, inside: map[string][]int{}, waits: map[waitKey]int{},
@@ -132,7 +131,7 @@ func Decide(want Want, have Have, dirty Dirty) Plan {
 		}
 	}
 	p.finalWaits(services)
-	for _, name := range held {
+	for _, name := range want.Held {
 		p.hold("service:"+name, "on the cluster already; --no-recreate leaves it as it is")
 	}
 	if dirty.All != "" {

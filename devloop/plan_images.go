@@ -101,8 +101,9 @@ func builds(img translate.Image, opts UpOptions) bool {
 	return opts.Build || img.PullPolicy == "" || img.PullPolicy == "build" || img.PullPolicy == "never"
 }
 
-// pullPolicy reduces compose's pull_policy, or what opts say instead, to what the engine is asked. The
-// timed ones ask the registry again, which costs one request when nothing is new.
+// pullPolicy reduces compose's pull_policy, or what opts say instead, to what
+// the engine is asked. The timed ones ask the registry again, which costs one
+// request when nothing is new.
 func pullPolicy(img translate.Image, opts UpOptions) model.PullPolicy {
 	policy := img.PullPolicy
 	if img.Build == nil && opts.Pull != "" {

@@ -249,6 +249,7 @@ func TestDecide(t *testing.T) {
 			for _, name := range c.there {
 				have.Services[name] = model.ServiceState{Service: name}
 			}
+			want.holdExisting(have)
 			got := Decide(want, have, c.dirty).String()
 			if "\n"+got != c.want {
 				t.Errorf("got\n%s\nwant%s", got, c.want)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -20,6 +19,7 @@ type Want struct {
 	Result  translate.Result
 	Options UpOptions
 	Select  map[string]bool // services to act on
+	Held    []string        // services taken off the selection because the cluster has them, sorted
 	Removed map[string]bool // services that a running loop has seen in the project and that are gone
 	Follow  bool            // the cluster is followed afterwards: nobody need wait to see whether what runs stays up
 }
@@ -139,20 +139,17 @@ func (w Want) blocked() error {
 }
 
 // holdExisting takes the services off the selection that --no-recreate leaves
-// alone, and returns their names, sorted.
-func (w *Want) holdExisting(have Have) []string {
+// alone.
+func (w *Want) holdExisting(have Have) {
 	if !w.Options.NoRecreate {
-		return nil
+		return
 	}
-	w.Select = maps.Clone(w.Select)
-	var held []string
 	for _, name := range sortedKeys(w.Select) {
 		if _, there := have.Services[w.carrier(name)]; there && w.Select[name] {
 			w.Select[name] = false
-			held = append(held, name)
+			w.Held = append(w.Held, name)
 		}
 	}
-	return held
 }
 
 // service returns the translated service called name.

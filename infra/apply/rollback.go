@@ -19,9 +19,9 @@ import (
 
 // Revision is one earlier or current definition of a service's pods.
 type Revision struct {
-	Number  int
-	Image   string // of the first container
-	Current bool
+	Number  int    `json:"revision"`
+	Image   string `json:"image"` // of the first container
+	Current bool   `json:"current"`
 	patch   []byte // a JSON patch or strategic merge patch that brings it back
 	kind    types.PatchType
 }

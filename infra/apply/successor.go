@@ -56,8 +56,11 @@ func (s *swap) keptFromStarting(ctx context.Context, pod *corev1.Pod, name strin
 			return err
 		}
 		now, err := kube.Get[corev1.Pod](ctx, s.p.client, pod.Namespace, pod.Name)
+		if kube.IsNotFound(err) {
+			return fmt.Errorf("pod %q is gone", pod.Name)
+		}
 		if err != nil {
-			return err
+			continue // the API server may be away for a moment; ctx ends the waiting
 		}
 		var t *trouble
 		for _, c := range now.Status.ContainerStatuses {

@@ -158,16 +158,12 @@ func (b *Reader) Verify(check func(index, signature []byte) error) error {
 // still to come.
 func (b *Reader) Images() ([]Packed, error) {
 	for b.next == nil {
-		h, err := b.entry()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, damaged("it is damaged, or ends early", err)
-		}
-		d, err := b.named(h)
+		h, d, err := b.blob()
 		if err != nil {
 			return nil, err
+		}
+		if h == nil {
+			break
 		}
 		if !b.isSmall(d) {
 			b.next = h
@@ -178,6 +174,23 @@ func (b *Reader) Images() ([]Packed, error) {
 		}
 	}
 	return b.images()
+}
+
+// blob goes to the next blob that is not taken yet and returns what it is called
+// and its digest; nil after the last.
+func (b *Reader) blob() (*tar.Header, digest.Digest, error) {
+	h := b.next
+	b.next = nil
+	if h == nil {
+		var err error
+		if h, err = b.entry(); errors.Is(err, io.EOF) {
+			return nil, "", nil
+		} else if err != nil {
+			return nil, "", damaged("it is damaged, or ends early", err)
+		}
+	}
+	d, err := b.named(h)
+	return h, d, err
 }
 
 // named is the digest of a blob that the bundle's index leads to.
@@ -211,18 +224,12 @@ func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(d
 	}
 	var done int64
 	for {
-		h := b.next
-		if b.next = nil; h == nil {
-			if h, err = b.entry(); errors.Is(err, io.EOF) {
-				break
-			}
-		}
-		if err != nil {
-			return nil, damaged("it is damaged, or ends early", err)
-		}
-		d, err := b.named(h)
+		h, d, err := b.blob()
 		if err != nil {
 			return nil, err
+		}
+		if h == nil {
+			break
 		}
 		if done+h.Size > b.Contents.Size {
 			return nil, damaged(fmt.Sprintf("it holds more than the %d bytes that it says", b.Contents.Size), nil)

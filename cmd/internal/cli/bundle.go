@@ -116,7 +116,7 @@ func newBundleVerifyCommand(app *App) *cobra.Command {
 			if err := checkSignature(r, key); err != nil {
 				return err
 			}
-			task := progress.Start(app.sink(), "verify "+args[0], "")
+			task := progress.Start(app.sink(), "verify "+args[0], "reading it")
 			images, err := r.Blobs(cmd.Context(), nil, everySecond(task, r.Contents.Size))
 			if err := task.End(err, fmt.Sprintf("%d images, %s", len(images), sizeText(r.Contents.Size))); err != nil {
 				return err

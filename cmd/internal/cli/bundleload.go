@@ -64,7 +64,7 @@ func (app *App) loadBundle(ctx context.Context, path, key, output string) error 
 	if err := app.fits(ctx, engine, images.Cache(), r, output); err != nil {
 		return err
 	}
-	task := progress.Start(app.sink(), "read "+path, "")
+	task := progress.Start(app.sink(), "read "+path, "reading it")
 	packed, err := r.Blobs(ctx, images.Cache(), everySecond(task, r.Contents.Size))
 	if err := task.End(err, fmt.Sprintf("%d images, all as they were made", len(packed))); err != nil {
 		return err

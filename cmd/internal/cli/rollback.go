@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -17,6 +18,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 	var to int
 	var list bool
 	var timeout time.Duration
+	var format string
 	cmd := &cobra.Command{
 		Use:               "rollback SERVICE",
 		Short:             "Go back to an earlier definition of a service, until the next up",
@@ -33,6 +35,9 @@ func newRollbackCommand(app *App) *cobra.Command {
 					return err
 				}
 				app.settle()
+				if format == "json" {
+					return json.NewEncoder(app.Out).Encode(revisions)
+				}
 				return app.printRevisions(revisions)
 			}
 			return withTimeout(cmd.Context(), timeout, func(ctx context.Context) error {
@@ -48,6 +53,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&to, "to", 0, "`revision` to go back to; default: the one before the current")
 	cmd.Flags().BoolVar(&list, "list", false, "list the revisions and do nothing")
+	addFormatFlag(cmd, &format)
 	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: the service has its own limits")
 	return cmd
 }

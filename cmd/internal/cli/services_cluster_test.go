@@ -360,6 +360,15 @@ func (b *bench) testRollback(t *testing.T) {
 	if status != 0 || !strings.Contains(out, "current") || strings.Count(out, "\n") != 3 {
 		t.Fatalf("%d\n%s", status, out)
 	}
+	out, _, status = b.berth(t, "rollback", "--list", "--format", "json", "web")
+	var list []struct {
+		Revision int
+		Image    string
+		Current  bool
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 || len(list) != 2 || !list[0].Current || list[1].Revision != 1 || list[1].Image == "" {
+		t.Fatalf("%d %v\n%s", status, err, out)
+	}
 	if _, errOut, status := b.berth(t, "rollback", "web"); status != 0 || !strings.Contains(errOut, "revision 1") {
 		t.Fatalf("%d %s", status, errOut)
 	}

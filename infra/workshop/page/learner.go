@@ -137,15 +137,7 @@ func answerOf(verb string, o workshop.Outcome) answer {
 }
 
 // act does what one of the learner's buttons says.
-func (s *Server) act(w http.ResponseWriter, r *http.Request, v visit) error {
-	if v.instructor {
-		http.NotFound(w, r)
-		return nil
-	}
-	session, err := s.session(v)
-	if err != nil {
-		return err
-	}
+func (s *Server) act(w http.ResponseWriter, r *http.Request, v visit, session *workshop.Session) error {
 	ctx, home := r.Context(), "/"+v.token+"/"
 	var a answer
 	moved := false
@@ -163,11 +155,11 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, v visit) error {
 		}
 		a = answerOf("check", o)
 	case "next":
-		var o workshop.Outcome
-		if o, moved, err = session.Next(ctx, nil); err != nil {
+		o, on, err := session.Next(ctx, nil)
+		if err != nil {
 			return err
 		}
-		if a = answerOf("check", o); o.OK && !moved {
+		if a, moved = answerOf("check", o), on; o.OK && !moved {
 			a.Title = "Done: that was the last step. You have finished the workshop."
 		}
 	case "back":
@@ -230,10 +222,6 @@ func (s *Server) render(w http.ResponseWriter, name string, data any) error {
 
 // broadcast tells all learners something.
 func (s *Server) broadcast(w http.ResponseWriter, r *http.Request, v visit) error {
-	if !v.instructor {
-		http.NotFound(w, r)
-		return nil
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
 	if err := s.options.Store.Broadcast(s.name, r.PostFormValue("text"), s.options.Now()); err != nil {
 		return err
@@ -243,10 +231,6 @@ func (s *Server) broadcast(w http.ResponseWriter, r *http.Request, v visit) erro
 
 // resetLearner takes a learner back to the beginning of his or her step.
 func (s *Server) resetLearner(w http.ResponseWriter, r *http.Request, v visit) error {
-	if !v.instructor {
-		http.NotFound(w, r)
-		return nil
-	}
 	session, err := workshop.NewSession(v.run, r.PathValue("learner"), s.options)
 	if err != nil {
 		return err

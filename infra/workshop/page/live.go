@@ -33,15 +33,7 @@ type liveService struct{ Name, Type, Ports string }
 
 // showLive sends the live state alone. Its headers tell the script what else
 // has changed: the step, and how many messages there are.
-func (s *Server) showLive(w http.ResponseWriter, r *http.Request, v visit) error {
-	if v.instructor {
-		http.NotFound(w, r)
-		return nil
-	}
-	session, err := s.session(v)
-	if err != nil {
-		return err
-	}
+func (s *Server) showLive(w http.ResponseWriter, r *http.Request, v visit, session *workshop.Session) error {
 	p, err := session.Progress()
 	if err != nil {
 		return err

@@ -47,12 +47,12 @@ func (s *Server) Handler(serving context.Context, hosts ...string) http.Handler 
 	}
 	mux.HandleFunc("GET /{token}/{$}", s.with(s.show))
 	mux.HandleFunc("GET /{token}/step/{step}", s.with(s.show))
-	mux.HandleFunc("GET /{token}/step/{step}/files/{path...}", s.with(s.file))
-	mux.HandleFunc("GET /{token}/live", s.with(s.showLive))
-	mux.HandleFunc("GET /{token}/overview", s.with(s.showOverview))
-	mux.HandleFunc("POST /{token}/broadcast", s.with(s.broadcast))
-	mux.HandleFunc("POST /{token}/reset/{learner}", s.with(lasting(serving, s.resetLearner)))
-	mux.HandleFunc("POST /{token}/{act}", s.with(lasting(serving, s.act)))
+	mux.HandleFunc("GET /{token}/step/{step}/files/{path...}", s.with(s.forLearner(s.file)))
+	mux.HandleFunc("GET /{token}/live", s.with(s.forLearner(s.showLive)))
+	mux.HandleFunc("GET /{token}/overview", s.with(forInstructor(s.showOverview)))
+	mux.HandleFunc("POST /{token}/broadcast", s.with(forInstructor(s.broadcast)))
+	mux.HandleFunc("POST /{token}/reset/{learner}", s.with(lasting(serving, forInstructor(s.resetLearner))))
+	mux.HandleFunc("POST /{token}/{act}", s.with(lasting(serving, s.forLearner(s.act))))
 	return guarded(mux, hosts)
 }
 
@@ -86,8 +86,11 @@ type visit struct {
 	instructor bool
 }
 
+// A handler answers a visit; what it returns the visitor is told.
+type handler func(http.ResponseWriter, *http.Request, visit) error
+
 // with finds out who asks. An unknown token is told nothing.
-func (s *Server) with(handle func(http.ResponseWriter, *http.Request, visit) error) http.HandlerFunc {
+func (s *Server) with(handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		run, err := s.options.Store.Load(s.name)
 		if err != nil {
@@ -107,12 +110,38 @@ func (s *Server) with(handle func(http.ResponseWriter, *http.Request, visit) err
 
 // lasting gives a handler a context that does not end with the request: a step
 // that is set up or reset half way helps nobody who reloads the page.
-func lasting(serving context.Context, handle func(http.ResponseWriter, *http.Request, visit) error) func(http.ResponseWriter, *http.Request, visit) error {
+func lasting(serving context.Context, handle handler) handler {
 	return func(w http.ResponseWriter, r *http.Request, v visit) error {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 		defer cancel()
 		defer context.AfterFunc(serving, cancel)()
 		return handle(w, r.WithContext(ctx), v)
+	}
+}
+
+// forLearner answers learners alone, with their way through the workshop.
+func (s *Server) forLearner(handle func(http.ResponseWriter, *http.Request, visit, *workshop.Session) error) handler {
+	return func(w http.ResponseWriter, r *http.Request, v visit) error {
+		if v.instructor {
+			http.NotFound(w, r)
+			return nil
+		}
+		session, err := s.session(v)
+		if err != nil {
+			return err
+		}
+		return handle(w, r, v, session)
+	}
+}
+
+// forInstructor answers the instructor alone.
+func forInstructor(handle handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, v visit) error {
+		if !v.instructor {
+			http.NotFound(w, r)
+			return nil
+		}
+		return handle(w, r, v)
 	}
 }
 
