@@ -26,6 +26,7 @@ type Deps struct {
 	Applier   Applier
 	Publisher Publisher
 	Resolver  Resolver // nil: names are the cluster's business
+	Metrics   Metrics  // nil: autoscalers find their figures, or do not
 	Syncer    Syncer   // nil: files cannot be synced, and rules that sync rebuild or restart instead
 
 	Sink   progress.Sink
@@ -95,6 +96,14 @@ type Resolver interface {
 	// Set makes names all that the project has, and returns when pods that ask
 	// for one get an answer.
 	Set(ctx context.Context, names []model.Name, sink progress.Sink) error
+}
+
+// Metrics is what a HorizontalPodAutoscaler reads. It reports its own task
+// ("metrics").
+type Metrics interface {
+	// Ensure returns when the cluster has a metrics server, which need not have
+	// figures yet.
+	Ensure(ctx context.Context, sink progress.Sink) error
 }
 
 // A Syncer acts inside one running container, which model.PodState names. Its

@@ -44,6 +44,8 @@ type turn struct {
 	warn   func(service, text string)
 	said   map[string]bool // warnings
 
+	measuring sync.Mutex // one installs the metrics server, the others find it
+
 	sharedMu sync.Mutex
 	shared   map[model.ObjectKey]string // what was applied of what belongs to no single service, as hashes
 	names    []model.Name               // the DNS knows, when shared is not empty
@@ -204,6 +206,9 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	if err := t.swap(ctx, s); err != nil {
 		return err
 	}
+	if err := t.measure(ctx, s); err != nil {
+		return err
+	}
 	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
 	t.record(changes)
 	if err != nil {
@@ -213,6 +218,28 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 		t.mu.Lock()
 		t.replaced[s.Name] = true
 		t.mu.Unlock()
+	}
+	return nil
+}
+
+// measure sees to it that an autoscaler of s has figures to read. A service
+// whose pods cannot be counted that way serves nonetheless.
+func (t *turn) measure(ctx context.Context, s translate.Service) error {
+	scaled := slices.ContainsFunc(s.Objects, func(o translate.Object) bool { return keyOf(o).Kind == "HorizontalPodAutoscaler" })
+	if t.deps.Metrics == nil || !scaled {
+		return nil
+	}
+	t.measuring.Lock()
+	defer t.measuring.Unlock()
+	if err := t.deps.Metrics.Ensure(ctx, t.deps.Sink); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		text := fmt.Sprintf("x-berth.autoscale changes nothing, the number of its pods stays: %v", err)
+		if hint := problem.Hint(err); hint != "" {
+			text += "; " + hint
+		}
+		progress.Say(t.deps.Sink, progress.Warn, s.Name, text)
 	}
 	return nil
 }

@@ -251,7 +251,11 @@ func (t *translator) autoscaler(u *unit) Object {
 	if h.Min != nil {
 		low = *h.Min
 	}
-	t.report.exact(u.path+"."+extension+".autoscale", fmt.Sprintf("a HorizontalPodAutoscaler of %d to %d pods; it needs a metrics server", low, h.Max))
+	figures := "it needs a metrics server"
+	if t.owned() {
+		figures = "berth installs a metrics server where there is none"
+	}
+	t.report.exact(u.path+"."+extension+".autoscale", fmt.Sprintf("a HorizontalPodAutoscaler of %d to %d pods; %s", low, h.Max, figures))
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		TypeMeta: typeMeta("autoscaling/v2", "HorizontalPodAutoscaler"), ObjectMeta: t.meta(u.kube, u),
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{

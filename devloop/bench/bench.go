@@ -164,16 +164,18 @@ func (b *bench) down(ctx context.Context, dir string) error {
 type way struct {
 	service, file, served string
 	save                  func(name, version string) error
+	ask                   time.Duration // between two questions whether it is served
 }
 
 func (b *bench) wayOf(path string) (way, error) {
 	switch path {
 	case "sync":
-		return way{"live", "live/version", "/live", replace}, nil
+		return way{"live", "live/version", "/live", replace, 5 * time.Millisecond}, nil
 	case "sync+restart":
-		return way{"live", "boot/version", "/boot", replace}, nil
+		return way{"live", "boot/version", "/boot", replace, 5 * time.Millisecond}, nil
 	case "rebuild":
-		return way{"image", "layer/app", "/layer", func(name, version string) error { return random(name, version, b.layerMB) }}, nil
+		// Every question goes through the API server, which a rebuild needs, too.
+		return way{"image", "layer/app", "/layer", func(name, version string) error { return random(name, version, b.layerMB) }, 50 * time.Millisecond}, nil
 	}
 	return way{}, fmt.Errorf("there is no path %q", path)
 }
@@ -196,7 +198,7 @@ func (b *bench) edit(ctx context.Context, d *devtest.Dev, dir, path string, repl
 			return err
 		}
 		begin := time.Now()
-		if err := b.served(ctx, w.service, w.served, next, replicas, 5*time.Millisecond); err != nil {
+		if err := b.served(ctx, w.service, w.served, next, replicas, w.ask); err != nil {
 			return err
 		}
 		r.took = append(r.took, time.Since(begin))

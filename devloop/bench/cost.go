@@ -56,7 +56,10 @@ func (b *bench) switchBranch(ctx context.Context, d *devtest.Dev, dir string, re
 		}
 		fmt.Fprintf(b.log, "%s: %s\n", r.path, r.took[n].Round(time.Millisecond))
 	}
-	return os.RemoveAll(files)
+	if err := os.RemoveAll(files); err != nil {
+		return err
+	}
+	return os.Mkdir(files, 0o755) // an image is built from it
 }
 
 // idleFor is how long the cost of doing nothing is measured.

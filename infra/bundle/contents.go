@@ -47,6 +47,7 @@ type Use string
 const (
 	UseNode    Use = "node"    // runs the cluster
 	UseIngress Use = "ingress" // the ingress controller
+	UseMetrics Use = "metrics" // the metrics server
 	UseProject Use = "project" // pods run it
 	UseBase    Use = "base"    // builds start from it
 )

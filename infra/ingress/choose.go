@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
@@ -28,10 +28,6 @@ var Kinds = []string{string(Auto), string(Nginx), string(Traefik), string(None)}
 // March 2026; this is its last release.
 const nginxImage = "registry.k8s.io/ingress-nginx/controller:v1.15.1"
 
-// LabelImages is on node images of the offline kit: the images that are
-// loaded on the node from the start, separated by spaces.
-const LabelImages = "dev.berth.images"
-
 // A Controller is a choice: what to install, from which image, and why.
 type Controller struct {
 	Kind   Kind
@@ -39,15 +35,10 @@ type Controller struct {
 	Reason string // for people
 }
 
-// imageInspector is what Choose asks of the engine.
-type imageInspector interface {
-	ImageInfo(ctx context.Context, ref string) (docker.ImageInfo, bool, error)
-}
-
 // Choose settles the controller for a cluster of the given node image. A node
 // image of the offline kit brings Traefik along; any other gets the official
 // controller, which the nodes pull.
-func Choose(ctx context.Context, engine imageInspector, want Kind, nodeImage string) (Controller, error) {
+func Choose(ctx context.Context, engine addon.Inspector, want Kind, nodeImage string) (Controller, error) {
 	if want == "" {
 		want = Auto
 	}
@@ -57,17 +48,13 @@ func Choose(ctx context.Context, engine imageInspector, want Kind, nodeImage str
 	if want == None {
 		return Controller{Kind: None, Reason: "asked for"}, nil
 	}
-	node, found, err := engine.ImageInfo(ctx, nodeImage)
+	onNode, err := addon.ImagesOf(ctx, engine, nodeImage)
 	if err != nil {
 		return Controller{}, err
 	}
-	var onNode []string
-	if found {
-		onNode = strings.Fields(node.Labels[LabelImages])
-	}
 	offline := len(onNode) > 0
-	traefik := find(onNode, "traefik")
-	nginx := find(onNode, "ingress-nginx/controller")
+	traefik := onNode.Find("traefik")
+	nginx := onNode.Find("ingress-nginx/controller")
 	switch {
 	case want == Traefik && traefik == "" && offline, want == Nginx && nginx == "" && offline:
 		return Controller{}, problem.New(fmt.Sprintf("install %s", want),
@@ -91,12 +78,3 @@ func Choose(ctx context.Context, engine imageInspector, want Kind, nodeImage str
 
 // traefikImage is pulled where Traefik was asked for and is not on the node.
 const traefikImage = "docker.io/library/traefik:v3.7.13"
-
-func find(images []string, part string) string {
-	for _, image := range images {
-		if strings.Contains(image, part) {
-			return image
-		}
-	}
-	return ""
-}

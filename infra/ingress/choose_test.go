@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/docker"
 )
 
@@ -19,9 +20,9 @@ func (f fakeEngine) ImageInfo(_ context.Context, ref string) (docker.ImageInfo, 
 func TestChooseByWhatTheNodeImageHolds(t *testing.T) {
 	engine := fakeEngine{
 		"kindest/node:v1.37.0": nil,
-		"kit":                  {LabelImages: "registry.k8s.io/pause:3.10 docker.io/berth/traefik:v3.7.13"},
-		"kit-both":             {LabelImages: "docker.io/berth/traefik:v3.7.13 registry.k8s.io/ingress-nginx/controller:v1.15.1"},
-		"kit-neither":          {LabelImages: "registry.k8s.io/pause:3.10"},
+		"kit":                  {addon.LabelImages: "registry.k8s.io/pause:3.10 docker.io/berth/traefik:v3.7.13"},
+		"kit-both":             {addon.LabelImages: "docker.io/berth/traefik:v3.7.13 registry.k8s.io/ingress-nginx/controller:v1.15.1"},
+		"kit-neither":          {addon.LabelImages: "registry.k8s.io/pause:3.10"},
 	}
 	for name, tc := range map[string]struct {
 		want      Kind

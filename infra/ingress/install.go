@@ -1,17 +1,12 @@
 package ingress
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"path"
-	"strings"
-	"text/template"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
-
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
@@ -52,24 +47,7 @@ func install(ctx context.Context, client *kube.Client, c Controller, httpPort in
 
 // manifest is the controller's objects, its image filled in.
 func manifest(c Controller) ([]model.Object, error) {
-	name := path.Join("ingress", string(c.Kind)+".yaml")
-	t, err := template.ParseFS(templates.Ingress, name)
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	if err := t.Execute(&text, c); err != nil {
-		return nil, err
-	}
-	var objects []model.Object
-	for _, doc := range strings.Split(text.String(), "\n---\n") {
-		u := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(doc), &u.Object); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		objects = append(objects, u)
-	}
-	return objects, nil
+	return addon.Objects(templates.Ingress, path.Join("ingress", string(c.Kind)+".yaml"), c.Image)
 }
 
 // namespaceOf is the controller's namespace: the first object of its manifest.

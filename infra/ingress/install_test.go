@@ -11,12 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
-var _ imageInspector = (*docker.Client)(nil)
+var _ addon.Inspector = (*docker.Client)(nil)
 
 func TestManifestsServeTheIngressNodesPorts(t *testing.T) {
 	for _, kind := range []Kind{Nginx, Traefik} {

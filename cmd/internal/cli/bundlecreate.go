@@ -14,12 +14,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/bundle"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/doctor"
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/ingress"
+	"github.com/berth-dev/berth/infra/metrics"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -122,6 +124,8 @@ type bundler struct {
 	order    []string
 	plan     bundle.Plan
 	size     int64
+
+	autoscales bool // the project asks for autoscalers
 }
 
 func (b *bundler) gather(engine *docker.Client, opts bundleOptions) error {
@@ -194,18 +198,36 @@ func (b *bundler) cluster(engine *docker.Client, nodeImage string, hints transla
 		return err
 	}
 	b.add(nodeImage, bundle.UseNode)
+	return b.addons(engine, nodeImage, hints)
+}
+
+// addons adds the images of the cluster's own parts that the node image does
+// not bring along.
+func (b *bundler) addons(engine *docker.Client, nodeImage string, hints translate.ClusterHints) error {
+	onNode, err := addon.ImagesOf(b.ctx, engine, nodeImage)
+	if err != nil {
+		return err
+	}
 	controller, err := ingress.Choose(b.ctx, engine, ingress.Kind(hints.Ingress), nodeImage)
-	if err != nil || controller.Image == "" {
+	if err != nil {
 		return err
 	}
-	info, _, err := engine.ImageInfo(b.ctx, nodeImage)
-	if err != nil || slices.Contains(strings.Fields(info.Labels[ingress.LabelImages]), controller.Image) {
-		return err // the node image brings it along
+	needs := map[bundle.Use]string{bundle.UseIngress: controller.Image}
+	if b.autoscales {
+		if needs[bundle.UseMetrics], err = metrics.ImageFor(b.ctx, engine, nodeImage); err != nil {
+			return err
+		}
 	}
-	if err := b.ensure(controller.Image); err != nil {
-		return err
+	for _, use := range []bundle.Use{bundle.UseIngress, bundle.UseMetrics} {
+		ref := needs[use]
+		if ref == "" || slices.Contains(onNode, ref) {
+			continue
+		}
+		if err := b.ensure(ref); err != nil {
+			return err
+		}
+		b.add(ref, use)
 	}
-	b.add(controller.Image, bundle.UseIngress)
 	return nil
 }
 
@@ -249,6 +271,7 @@ func (b *bundler) project(noBases bool) error {
 		b.add(ref, bundle.UseProject)
 	}
 	b.plan.Contents.Name = p.input.Project.Name
+	b.autoscales = p.autoscales
 	if out := outsideFiles(input, source.Dir); len(out) > 0 {
 		progress.Say(b.app.sink(), progress.Warn, "bundle", fmt.Sprintf("left out, since outside of the project's folder %s: %s", source.Dir, strings.Join(out, ", ")))
 	}

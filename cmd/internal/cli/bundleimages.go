@@ -28,7 +28,7 @@ func (app *App) loadPacked(ctx context.Context, engine *docker.Client, images *i
 		if err != nil {
 			return err
 		}
-		if loaded && (img.Use == bundle.UseProject || img.Use == bundle.UseIngress) {
+		if loaded && (img.Use == bundle.UseProject || img.Use == bundle.UseIngress || img.Use == bundle.UseMetrics) {
 			pods = append(pods, img)
 		}
 		if img.Use == bundle.UseNode {

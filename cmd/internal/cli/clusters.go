@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image"
@@ -105,7 +105,7 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 		if err != nil {
 			return err
 		}
-		loaded, err := app.loadController(ctx, engine, t, controller.Image)
+		loaded, err := app.loadAddon(ctx, engine, t.Name, t.NodeImage, controller.Image)
 		if err != nil {
 			return err
 		}
@@ -116,15 +116,15 @@ func (app *App) createCluster(ctx context.Context, spec cluster.Spec) (cluster.I
 	})
 }
 
-// loadController loads the controller's image into the nodes where the engine
-// holds it, from a bundle or a pull, so that no node has to pull it.
-func (app *App) loadController(ctx context.Context, engine *docker.Client, t cluster.Target, ref string) (loaded bool, err error) {
+// loadAddon loads the image of a part of the cluster into the nodes where the
+// engine holds it, from a bundle or a pull, so that no node has to pull it.
+func (app *App) loadAddon(ctx context.Context, engine *docker.Client, cluster, nodeImage, ref string) (loaded bool, err error) {
 	if ref == "" {
 		return false, nil
 	}
-	node, _, err := engine.ImageInfo(ctx, t.NodeImage)
-	if err != nil || slices.Contains(strings.Fields(node.Labels[ingress.LabelImages]), ref) {
-		return false, err // the node image brings it along
+	onNode, err := addon.ImagesOf(ctx, engine, nodeImage)
+	if err != nil || slices.Contains(onNode, ref) {
+		return false, err
 	}
 	if _, held, err := engine.ImageInfo(ctx, ref); err != nil || !held {
 		return false, err
@@ -133,5 +133,5 @@ func (app *App) loadController(ctx context.Context, engine *docker.Client, t clu
 	if err != nil {
 		return false, err
 	}
-	return true, loadNodes(ctx, engine, images, t.Name, image.LoadRequest{Refs: []string{ref}, Sink: app.sink()})
+	return true, loadNodes(ctx, engine, images, cluster, image.LoadRequest{Refs: []string{ref}, Sink: app.sink()})
 }

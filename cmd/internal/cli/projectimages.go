@@ -15,6 +15,8 @@ type projectImages struct {
 	input  translate.Input
 	all    []translate.Image
 	picked []translate.Image // of the services that the user named
+
+	autoscales bool // the cluster has to know what pods use
 }
 
 // projectImages reads the project and picks the images of services, of all
@@ -29,6 +31,9 @@ func (app *App) projectImages(ctx context.Context, services []string) (projectIm
 		return projectImages{}, err
 	}
 	p := projectImages{input: input, all: result.Images}
+	p.autoscales = slices.ContainsFunc(result.Objects(), func(o translate.Object) bool {
+		return o.GetObjectKind().GroupVersionKind().Kind == "HorizontalPodAutoscaler"
+	})
 	for _, img := range result.Images {
 		if len(services) == 0 || slices.ContainsFunc(img.Services, func(s string) bool { return slices.Contains(services, s) }) {
 			p.picked = append(p.picked, img)

@@ -126,6 +126,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		namespace: s.deploy.Namespace(), cluster: s.info.Name,
 	}
 	deps.Syncer = newSyncer(engine, s)
+	deps.Metrics = &metricsServer{app: app, engine: engine, kube: s.kube, cluster: s.info}
 	err = app.useNames(ctx, s, &deps, opts.plan)
 	return deps, err
 }

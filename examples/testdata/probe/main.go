@@ -26,7 +26,7 @@ func main() {
 	}
 	commands := map[string]func([]string) int{
 		"serve": serve, "exit": exit, "resolve": resolve, "get": get, "file": file, "write": write, "self": self, "healthy": healthy,
-		"stubborn": stubborn, "say": say, "echo": echo,
+		"stubborn": stubborn, "say": say, "echo": echo, "burn": burn,
 	}
 	run, known := commands[args[0]]
 	if !known {
@@ -86,6 +86,15 @@ func udp(port string) {
 		}
 		_, _ = conn.WriteTo(buf[:n], from)
 	}
+}
+
+// burn uses all the CPU that it gets, until it is told to end.
+func burn([]string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for ctx.Err() == nil {
+	}
+	return 0
 }
 
 // exit ends with a status, after a time if there is one: exit 3 2s.
