@@ -67,6 +67,7 @@ func TestAgainstAPIServer(t *testing.T) {
 		"TwoProjectsDoNotShareANamespace":           testOtherProject,
 		"ForeignObjectsAreLeftAlone":                testForeignObject,
 		"PruneKeepsWhatKeptServicesNeed":            testPruneKeepsServices,
+		"AnIngressThatIsPatientAllowsSwapsAtOnce":   testPatientlyServed,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, a) })
 	}

@@ -95,3 +95,35 @@ func testPruneKeepsServices(t *testing.T, a api) {
 	}
 	equal(t, "changes", text(changes), "ConfigMap/unused deleted, NetworkPolicy/gone deleted")
 }
+
+func testPatientlyServed(t *testing.T, a api) {
+	p := a.project(t)
+	class := func(patient string) *networkingv1.IngressClass {
+		return &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: "patient-or-not", Annotations: map[string]string{annotationPatient: patient}},
+			Spec: networkingv1.IngressClassSpec{Controller: "example.org/none"}}
+	}
+	name := "patient-or-not"
+	ingress := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: map[string]string{model.LabelService: "web"}},
+		Spec: networkingv1.IngressSpec{IngressClassName: &name, DefaultBackend: &networkingv1.IngressBackend{
+			Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}
+	asked := func(service string) bool {
+		t.Helper()
+		yes, err := p.patientlyServed(t.Context(), service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return yes
+	}
+	mustApply(t, p, ingress)
+	if asked("web") {
+		t.Error("there is no such class")
+	}
+	mustApply(t, p, class("false"))
+	if asked("web") {
+		t.Error("the class is not patient")
+	}
+	mustApply(t, p, class("true"))
+	if !asked("web") || asked("worker") {
+		t.Errorf("web %t, worker %t", asked("web"), asked("worker"))
+	}
+}

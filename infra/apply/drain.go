@@ -3,12 +3,14 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/infra/kube"
@@ -24,6 +26,8 @@ const (
 	// change endpoints is slow to tell of it, too.
 	routersLag    = 100 * time.Millisecond
 	routersLagMax = time.Second
+	// undrainWithin bounds what is done for drained pods when a swap is given up.
+	undrainWithin = 10 * time.Second
 )
 
 // drainable lists the kubeServices of the project that leave out pods without
@@ -40,6 +44,24 @@ func (p *Project) drainable(ctx context.Context) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// annotationPatient is on an IngressClass whose controller tries a request again
+// for a while when no container listens for it.
+const annotationPatient = "berth.dev/patient"
+
+// patientlyServed reports whether a compose service is reached through an ingress
+// that waits for containers which start again in place.
+func (p *Project) patientlyServed(ctx context.Context, service string) (bool, error) {
+	ingresses, err := kube.List[networkingv1.Ingress](ctx, p.client, p.namespace, model.LabelService+"="+service)
+	if err != nil || len(ingresses) == 0 || ingresses[0].Spec.IngressClassName == nil {
+		return false, err
+	}
+	class, err := kube.Get[networkingv1.IngressClass](ctx, p.client, "", *ingresses[0].Spec.IngressClassName)
+	if kube.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && class.Annotations[annotationPatient] == "true", err
 }
 
 // serve makes pods serve, or takes them out of service.
@@ -61,12 +83,31 @@ func (s *swap) serve(ctx context.Context, pods []corev1.Pod, serves bool) error 
 	})
 }
 
-// awaitEndpoints waits until pods are, or are not, among the endpoints of the
-// kubeServices that they can be taken out of, and routers know.
-func (s *swap) awaitEndpoints(ctx context.Context, pods []corev1.Pod, serving bool) error {
+// swapDrained swaps pods while they are out of service and routers know.
+func (s *swap) swapDrained(ctx context.Context, pods []corev1.Pod) (err error) {
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undrainWithin)
+		defer cancel()
+		err = errors.Join(err, s.serve(ctx, pods, true))
+	}()
+	if err := s.serve(ctx, pods, false); err != nil {
+		return err
+	}
 	begin := time.Now()
-	late := begin.Add(endpointsWithin)
-	err := s.poll(ctx, func() (bool, error) {
+	if err := s.awaitEndpoints(ctx, pods, false); err != nil {
+		return err
+	}
+	if err := pause(ctx, min(max(routersLag, 2*time.Since(begin)), routersLagMax)); err != nil {
+		return err
+	}
+	return s.swapAll(ctx, pods)
+}
+
+// awaitEndpoints waits until pods are, or are not, among the endpoints of the
+// kubeServices that they can be taken out of.
+func (s *swap) awaitEndpoints(ctx context.Context, pods []corev1.Pod, serving bool) error {
+	late := time.Now().Add(endpointsWithin)
+	return s.poll(ctx, func() (bool, error) {
 		endpoints, err := kube.List[discoveryv1.EndpointSlice](ctx, s.p.client, s.it.key.Namespace, "")
 		if err != nil {
 			return false, err
@@ -84,10 +125,6 @@ func (s *swap) awaitEndpoints(ctx context.Context, pods []corev1.Pod, serving bo
 		}
 		return true, nil
 	})
-	if err != nil {
-		return err
-	}
-	return pause(ctx, min(max(routersLag, 2*time.Since(begin)), routersLagMax))
 }
 
 // addServing notes the pods of an EndpointSlice that get requests.

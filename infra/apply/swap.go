@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,28 +71,31 @@ func (p *Project) Swap(ctx context.Context, deployment model.Object) (whyNot str
 
 // A swap is one Deployment whose pods get other images.
 type swap struct {
-	p        *Project
-	it       *item
-	hash     string
-	rs       *appsv1.ReplicaSet
-	pods     []corev1.Pod
-	images   map[string]string // by container
-	drains   []string          // names of kubeServices that leave out drained pods
-	parallel int               // pods at a time
+	p      *Project
+	it     *item
+	hash   string
+	rs     *appsv1.ReplicaSet
+	pods   []corev1.Pod
+	images map[string]string // by container
+	drains []string          // names of kubeServices that leave out drained pods
+	atOnce bool              // nobody need serve meanwhile
 }
 
 // planSwap looks at the cluster and says whether a swap is possible.
 func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error) {
 	s := &swap{p: p, it: it, images: map[string]string{}}
 	var d *appsv1.Deployment
-	err := parallel(ctx, 2, func(ctx context.Context, i int) (err error) {
-		if i == 0 {
+	err := parallel(ctx, 3, func(ctx context.Context, i int) (err error) {
+		switch i {
+		case 0:
 			if it.live, err = p.client.GetAny(ctx, it.key); err == nil {
 				d, err = kube.As[appsv1.Deployment](it.live)
 			}
-			return err
+		case 1:
+			s.drains, err = p.drainable(ctx)
+		case 2:
+			s.atOnce, err = p.patientlyServed(ctx, it.manifest.GetLabels()[model.LabelService])
 		}
-		s.drains, err = p.drainable(ctx)
 		return err
 	})
 	switch {
@@ -128,7 +130,6 @@ func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error)
 	if len(s.pods) != int(orOne(d.Spec.Replicas)) {
 		return nil, "a rollout is under way", nil
 	}
-	s.parallel = max(1, len(s.pods)/2)
 	return s, "", nil
 }
 
@@ -222,11 +223,8 @@ func (s *swap) run(ctx context.Context) error {
 	if _, _, err := s.p.client.Apply(ctx, paused); err != nil {
 		return err
 	}
-	for batch := range slices.Chunk(s.pods, s.parallel) {
-		last := batch[len(batch)-1].Name == s.pods[len(s.pods)-1].Name
-		if err := s.swapPods(ctx, batch, last); err != nil {
-			return err
-		}
+	if err := s.swapPods(ctx); err != nil {
+		return err
 	}
 	if err := s.patchReplicaSet(ctx); err != nil {
 		return err
@@ -241,31 +239,34 @@ func (s *swap) run(ctx context.Context) error {
 	return err
 }
 
-// swapPods drains some pods, gives them their images, and lets them serve
-// again. A drained pod is never left so.
-func (s *swap) swapPods(ctx context.Context, pods []corev1.Pod, last bool) (err error) {
-	drain := len(s.pods) > 1 && len(s.drains) > 0
-	if drain {
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undrainWithin)
-			defer cancel()
-			err = errors.Join(err, s.serve(ctx, pods, true))
-			if err == nil && !last {
-				err = s.awaitEndpoints(ctx, pods, true)
-			}
-		}()
-		if err := s.serve(ctx, pods, false); err != nil {
-			return err
-		}
-		if err := s.awaitEndpoints(ctx, pods, false); err != nil {
-			return err
-		}
+// swapPods swaps all pods at once where routers wait for them, as long as they
+// count as ready while no container runs. Otherwise it swaps a half of the pods and
+// then the others, each half drained meanwhile where there is another to serve. A
+// drained pod is never left so.
+func (s *swap) swapPods(ctx context.Context) error {
+	if s.atOnce && !slices.ContainsFunc(s.rs.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil }) {
+		return s.swapAll(ctx, s.pods)
 	}
-	return parallel(ctx, len(pods), func(ctx context.Context, i int) error { return s.swapPod(ctx, &pods[i]) })
+	half := (len(s.pods) + 1) / 2
+	first, second := s.pods[:half], s.pods[half:]
+	swap := s.swapAll
+	drain := len(second) > 0 && len(s.drains) > 0
+	if drain {
+		swap = s.swapDrained
+	}
+	err := swap(ctx, first)
+	if err == nil && drain {
+		err = s.awaitEndpoints(ctx, first, true)
+	}
+	if err != nil {
+		return err
+	}
+	return swap(ctx, second)
 }
 
-// undrainWithin bounds what is done for drained pods when the swap is given up.
-const undrainWithin = 10 * time.Second
+func (s *swap) swapAll(ctx context.Context, pods []corev1.Pod) error {
+	return parallel(ctx, len(pods), func(ctx context.Context, i int) error { return s.swapPod(ctx, &pods[i]) })
+}
 
 // swapPod gives one pod its images and waits until the new containers run.
 func (s *swap) swapPod(ctx context.Context, pod *corev1.Pod) error {

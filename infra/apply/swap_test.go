@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -66,6 +67,7 @@ func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 		return l.shell("web", script, func(d *appsv1.Deployment) {
 			n := int32(2)
 			d.Spec.Replicas = &n
+			d.Spec.Template.Labels = maps.Clone(d.Spec.Template.Labels) // the selector has the same
 			d.Spec.Template.Labels[model.LabelServes] = "true"
 		}, container(func(c *corev1.Container) { c.Image = image }))
 	}

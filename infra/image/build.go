@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -147,7 +143,7 @@ func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker 
 	if id == "" {
 		return "", fmt.Errorf("build image %q: BuildKit told no digest", spec.Name)
 	}
-	return id, i.rememberBuilt(id)
+	return id, nil
 }
 
 // solve runs one solve to its end, following its steps.
@@ -187,10 +183,9 @@ func lacksFrontend(s *steps, err error) bool {
 	return strings.HasPrefix(missingBase(s, err), "docker/dockerfile") // docker/dockerfile-upstream too
 }
 
-// exporters says where the result goes: into the engine's image store and,
-// where the engine can do that in the same step and the last build of this
-// image is in the layout already, into the layout: then only what changed is
-// transferred.
+// exporters says where the result goes: into the engine's image store. Nodes get
+// the layers that they lack from there: a second exporter in the same solve takes
+// longer than both in turn, since each waits for the other's blobs.
 func (i *Images) exporters(ctx context.Context, spec model.BuildSpec) ([]bkclient.ExportEntry, error) {
 	names, err := fullNames(append([]string{spec.Name}, spec.Tags...))
 	if err != nil {
@@ -201,47 +196,13 @@ func (i *Images) exporters(ctx context.Context, spec model.BuildSpec) ([]bkclien
 	if err != nil {
 		return nil, err
 	}
-	if !containerd {
-		return []bkclient.ExportEntry{toEngine}, nil
+	if containerd {
+		// Layers stay as they are: compressing them costs more than any pipe on
+		// this machine saves. OCI types make this and the layout's manifests the same.
+		toEngine.Attrs["compression"] = "uncompressed"
+		toEngine.Attrs["oci-mediatypes"] = "true"
 	}
-	// Layers stay as they are: compressing them costs more than any pipe on
-	// this machine saves. OCI types make both exports the same manifest.
-	toEngine.Attrs["compression"] = "uncompressed"
-	toEngine.Attrs["oci-mediatypes"] = "true"
-	exports := []bkclient.ExportEntry{toEngine}
-	if last, ok := i.lastBuilt(ctx, spec); ok {
-		exports = append(exports, i.ociExport(hasLayer(last)))
-	}
-	return exports, nil
-}
-
-// lastBuilt is what the layout knows of the image that has spec's name now.
-func (i *Images) lastBuilt(ctx context.Context, spec model.BuildSpec) (layout.Image, bool) {
-	if len(spec.Platforms) > 1 {
-		return layout.Image{}, false
-	}
-	last, found, err := i.engine.InspectImage(ctx, spec.Name)
-	if err != nil || !found {
-		return layout.Image{}, false
-	}
-	return i.cache.GetImage(imageKey(last.Facts.ID, last.Platform()))
-}
-
-// hasLayer reports the layers of img. What is needed of them was transferred
-// when img was loaded.
-func hasLayer(img layout.Image) func(digest.Digest) bool {
-	return func(d digest.Digest) bool {
-		return slices.ContainsFunc(img.Manifest.Layers, func(l ocispec.Descriptor) bool { return l.Digest == d })
-	}
-}
-
-// rememberBuilt notes a result that went to the layout too.
-func (i *Images) rememberBuilt(id string) error {
-	img, err := i.fromLayout(digest.Digest(id))
-	if err != nil {
-		return nil // it went to the engine only, or is an index for several platforms
-	}
-	return i.cache.PutImage(imageKey(id, img.PlatformString()), img)
+	return []bkclient.ExportEntry{toEngine}, nil
 }
 
 // fullNames is the full form of names, without repeats.

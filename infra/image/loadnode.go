@@ -147,11 +147,12 @@ func (j *loadJob) prefetch(ctx context.Context) <-chan struct{} {
 // has changed the import fails and everything is sent.
 func (j *loadJob) state(ctx context.Context, node Node) (NodeState, error) {
 	var d digest.Digest
+	chain := chainIDs(j.item.diffIDs)
 	if known := j.item.known; known != nil {
-		d = known.Digest()
-		if seen, ok := j.images.lastSeen(node); ok && len(missingLayers(known.ChainIDs(), seen)) > 0 {
-			return seen, nil
-		}
+		d, chain = known.Digest(), known.ChainIDs()
+	}
+	if seen, ok := j.images.lastSeen(node); ok && len(missingLayers(chain, seen)) > 0 {
+		return seen, nil
 	}
 	return node.State(ctx, j.item.names, d)
 }
