@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/berth-dev/berth/devloop/bench/tree"
@@ -28,7 +31,16 @@ func main() {
 		fmt.Fprint(w, digest)
 	})
 	server := http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	log.Fatal(server.ListenAndServe())
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	select {
+	case err := <-ended:
+		log.Fatal(err)
+	case <-ctx.Done(): // what it has begun to answer it answers
+		_ = server.Shutdown(context.Background())
+	}
 }
 
 // read returns the first 16 bytes of a file, which hold a version.
