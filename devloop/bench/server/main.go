@@ -33,12 +33,12 @@ func main() {
 	server := http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.ListenAndServe() }()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
 	select {
 	case err := <-ended:
 		log.Fatal(err)
-	case <-ctx.Done(): // what it has begun to answer it answers
+	case <-told: // what it has begun to answer it answers
 		_ = server.Shutdown(context.Background())
 	}
 }
