@@ -43,7 +43,7 @@ func (t *translator) aliasesOf(u *unit) []alias {
 	add(u.svc.ContainerName, u.path+".container_name", u.networks...)
 	add(u.svc.Hostname, u.path+".hostname", u.networks...)
 	for _, network := range sortedKeys(u.svc.Networks) {
-		if n := u.svc.Networks[network]; n != nil {
+		if n := u.svc.Networks[network]; n != nil && slices.Contains(u.networks, network) { // not in a pod without it
 			for i, name := range n.Aliases {
 				add(name, fmt.Sprintf("%s.networks.%s.aliases[%d]", u.path, network, i), network)
 			}

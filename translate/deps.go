@@ -34,7 +34,7 @@ func (t *translator) dependencies(u *unit) []Dependency {
 	}
 	for _, ref := range []string{u.svc.NetworkMode, u.svc.Ipc, u.svc.Pid} {
 		if name, ok := serviceRef(ref); ok {
-			imply(name, true)
+			imply(name, t.together(u, name))
 		}
 	}
 	imply(u.hints.SidecarOf, true)

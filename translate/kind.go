@@ -30,18 +30,24 @@ func hintedKinds(hint string) kind {
 	}[hint]
 }
 
-// decideKinds decides what each unit becomes.
-func (t *translator) decideKinds() {
-	awaited := map[string]bool{} // services that another awaits as completed
+// awaited returns the services, by path, that another awaits as completed.
+func (t *translator) awaited() map[string]bool {
+	out := map[string]bool{}
 	for _, u := range t.units {
 		for name, d := range u.svc.DependsOn {
 			if d.Condition == types.ServiceConditionCompletedSuccessfully {
-				awaited[name] = true
+				out["services."+name] = true
 			}
 		}
 	}
+	return out
+}
+
+// decideKinds decides what each unit becomes.
+func (t *translator) decideKinds() {
+	awaited := t.awaited()
 	for _, u := range t.units {
-		u.kind = t.kindOf(u, awaited[u.name] && u.job == nil)
+		u.kind = t.kindOf(u, awaited[u.path])
 		if u.kind == cronJob || u.kind == statefulSet {
 			u.kube = shorten(u.kube, u.kube, maxCron)
 		}

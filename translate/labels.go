@@ -7,28 +7,40 @@ import (
 	"strings"
 )
 
-// podLabels returns the labels of the pods of u: berth's, the networks', and
-// compose's own where Kubernetes takes them.
-func (t *translator) podLabels(u *unit, aliases map[string]string) map[string]string {
+// podLabels returns the labels of the pods of u, which run units: berth's, the
+// networks', and compose's own where Kubernetes takes them.
+func (t *translator) podLabels(u *unit, units []*unit, aliases map[string]string) map[string]string {
 	labels := t.labels(u)
 	maps.Copy(labels, t.networkLabels(u))
 	maps.Copy(labels, aliases)
 	if t.drains(u) {
 		labels[labelServes] = "true"
 	}
-	for name, value := range u.svc.Labels {
-		if _, ours := labels[name]; !ours && isQualifiedName(name) && isLabelValue(value) {
+	for name, value := range podTexts(units, labelsOf) {
+		if _, ours := labels[name]; !ours && mayLabel(u.kind, name, value) {
 			labels[name] = value
 		}
 	}
 	return labels
 }
 
+// mayLabel reports whether pods of a workload of that kind may carry a label
+// that the user gives them.
+func mayLabel(k kind, name, value string) bool {
+	return isQualifiedName(name) && isLabelValue(value) && !(k.oneShot() && jobLabels[name])
+}
+
+// jobLabels are labels that the API server itself gives to the pods of Jobs: it
+// refuses others of the name.
+var jobLabels = map[string]bool{
+	"job-name": true, "controller-uid": true, "batch.kubernetes.io/job-name": true, "batch.kubernetes.io/controller-uid": true,
+}
+
 // podAnnotations returns compose's labels and annotations as annotations.
-func (t *translator) podAnnotations(u *unit) map[string]string {
+func (t *translator) podAnnotations(u *unit, units []*unit) map[string]string {
 	out := map[string]string{}
-	foreignKeys(out, u.svc.Labels, nil)
-	foreignKeys(out, u.svc.Annotations, nil)
+	foreignKeys(out, podTexts(units, labelsOf), nil)
+	foreignKeys(out, podTexts(units, annotationsOf), nil)
 	if u.kube != u.name {
 		out[annotationName] = u.name
 	}
@@ -117,12 +129,12 @@ func mergedLabels(labels, more map[string]string) map[string]string {
 	return out
 }
 
-// reportLabels says which labels could be none in Kubernetes.
-func (t *translator) reportLabels(path string, labels map[string]string) {
+// reportOdd says which of own are kept in an annotation of berth's: they could
+// be none in Kubernetes.
+func (t *translator) reportOdd(path string, own, kept map[string]string) {
 	var odd []string
-	labels = t.reportLeft(path, labels)
-	for _, name := range sortedKeys(labels) {
-		if !isQualifiedName(name) {
+	for _, name := range sortedKeys(own) {
+		if _, ok := kept[name]; ok && !isQualifiedName(name) {
 			odd = append(odd, fmt.Sprintf("%q", name))
 		}
 	}
@@ -131,12 +143,10 @@ func (t *translator) reportLabels(path string, labels map[string]string) {
 	}
 }
 
-// reportLeft says which labels annotations have no room for, and returns the
-// others.
-func (t *translator) reportLeft(path string, labels map[string]string) map[string]string {
-	kept, left := fitting(labels)
+// reportLeft says which labels annotations have no room for.
+func (t *translator) reportLeft(path string, labels map[string]string) {
+	_, left := fitting(labels)
 	for _, name := range left {
 		t.report.dropped(path, fmt.Sprintf("%q is left out: annotations have room for %d bytes of labels", name, maxLabels), "")
 	}
-	return kept
 }

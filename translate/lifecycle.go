@@ -63,8 +63,8 @@ func (t *translator) sendsSignal(u *unit) bool {
 // of u is not the container's own.
 func (t *translator) sharesProcesses(u *unit) bool {
 	return slices.ContainsFunc(append([]*unit{u}, u.carried...), func(m *unit) bool {
-		_, service := serviceRef(m.svc.Pid)
-		return service || m.svc.Pid == "host"
+		ref, service := serviceRef(m.svc.Pid)
+		return service && t.together(m, ref) || m.svc.Pid == "host"
 	})
 }
 

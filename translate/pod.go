@@ -26,7 +26,7 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 		spec.HostPID = true
 		t.report.approximated(u.path+".pid", "the processes of the node, not of your machine", "")
 	case isService:
-		if !spec.HostPID {
+		if !spec.HostPID && t.together(u, ref) {
 			spec.ShareProcessNamespace = ptr(true)
 		}
 		t.reportShared(u, ".pid", "processes", ref)
@@ -65,8 +65,9 @@ func (t *translator) sharedNamespaces(spec *corev1.PodSpec, u *unit) {
 func (t *translator) reportShared(u *unit, attribute, what, ref string) {
 	_, network := serviceRef(u.svc.NetworkMode)
 	switch {
-	case u.host == u && t.services[ref] == nil:
-		t.report.dropped(u.path+attribute, fmt.Sprintf("there is no service %q", ref), "")
+	case !t.together(u, ref):
+		why, do := t.whyApart(u, ref)
+		t.report.dropped(u.path+attribute, why, do)
 	case network:
 		t.report.exact(u.path+attribute, "in the pod of "+ref+", with its "+what)
 	default:
@@ -85,10 +86,11 @@ func (t *translator) networkMode(spec *corev1.PodSpec, u *unit) {
 		t.report.approximated(path, "the network of the node, not of your machine: its ports are on the node's address", "remove network_mode and publish the ports")
 	case mode == "none":
 		t.report.approximated(path, "a NetworkPolicy that lets nothing in or out, where the cluster enforces policies", "")
-	case isService && u.host != u:
+	case isService && t.together(u, ref):
 		t.report.exact(path, "a container in the pod of "+ref)
 	case isService:
-		t.report.dropped(path, fmt.Sprintf("there is no service %q", ref), "")
+		why, do := t.whyApart(u, ref)
+		t.report.dropped(path, why, do)
 	default:
 		t.report.dropped(path, fmt.Sprintf("%q has no counterpart in the cluster", mode), "")
 	}
@@ -113,7 +115,9 @@ func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
 		}
 		none := len(u.svc.Sysctls) > 0
 		for _, name := range sortedKeys(u.svc.Sysctls) {
-			if t.allowSysctl(u, name, hostNetwork, hostIPC) {
+			if before, set := sysctls[name]; set && before != u.svc.Sysctls[name] {
+				t.report.dropped(u.path+".sysctls."+name, fmt.Sprintf("%q: the pod has one value, and another of its services sets that", before), "")
+			} else if t.allowSysctl(u, name, hostNetwork, hostIPC) {
 				sysctls[name], none = u.svc.Sysctls[name], false
 			}
 		}

@@ -207,9 +207,10 @@ func (t *translator) readHints() error {
 // joinPods finds the units that run in another one's pod: network_mode,
 // ipc and pid of the form service:X, and x-berth.sidecarOf.
 func (t *translator) joinPods() {
+	awaited := t.awaited()
 	for _, u := range t.units {
 		u.networks = t.networksOf(u)
-		if host := t.podOwner(u); host != nil {
+		if host := t.podOwner(u, awaited[u.path]); host != nil {
 			u.host = host
 		}
 	}
@@ -218,6 +219,9 @@ func (t *translator) joinPods() {
 	}
 	for _, u := range t.units {
 		if u.host == u {
+			if name, ok := serviceRef(u.svc.NetworkMode); ok && hasPod(t.services[name]) {
+				u.networks = t.services[name].host.networks // it reaches whom it would have reached
+			}
 			continue
 		}
 		u.host.carried = append(u.host.carried, u)
@@ -226,19 +230,6 @@ func (t *translator) joinPods() {
 	for _, u := range t.units {
 		sort.Slice(u.carried, func(i, j int) bool { return u.carried[i].name < u.carried[j].name })
 	}
-}
-
-// podOwner returns the unit in whose pod u asks to run, nil for its own.
-func (t *translator) podOwner(u *unit) *unit {
-	for _, ref := range []string{u.svc.NetworkMode, u.svc.Ipc, u.svc.Pid} {
-		if name, ok := serviceRef(ref); ok && t.services[name] != nil && name != u.name {
-			return t.services[name]
-		}
-	}
-	if owner := t.services[u.hints.SidecarOf]; owner != u {
-		return owner
-	}
-	return nil
 }
 
 // finalHost follows the hosts to the end. In a circle, which no engine could

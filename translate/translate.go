@@ -109,8 +109,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 	t.reportOrder(u)
 	t.reportPorts(u)
 	t.reportClosed(u)
-	t.reportLabels(u.path+".labels", u.svc.Labels)
-	t.reportLabels(u.path+".annotations", u.svc.Annotations)
+	t.reportGuest(u)
 	if u.host.kind == none { // a provider's, or an external name: nothing runs
 		s.Workload, s.Image, s.Replicas, s.Ports, s.URLs = "", "", 0, nil, nil
 		return s, nil

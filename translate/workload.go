@@ -48,8 +48,11 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 		spec.OS = &corev1.PodOS{Name: corev1.Linux}
 	}
 	template := corev1.PodTemplateSpec{Spec: spec}
-	template.Labels = t.podLabels(u, aliases)
+	template.Labels = t.podLabels(u, units, aliases)
 	template.Annotations = t.templateAnnotations(u, units, containers)
+	t.reportTexts(units, ".labels", labelsOf)
+	t.reportTexts(units, ".annotations", annotationsOf)
+	t.reportGrace(units)
 	return pod{template: template, objects: volumes.objects, pinned: volumes.pinned}
 }
 
@@ -65,7 +68,7 @@ func containerName(u *unit) string {
 // templateAnnotations returns the annotations of the pods of u: compose's
 // labels and annotations, and what must make pods roll.
 func (t *translator) templateAnnotations(u *unit, units []*unit, containers []corev1.Container) map[string]string {
-	out := t.podAnnotations(u)
+	out := t.podAnnotations(u, units)
 	maps.Copy(out, t.waitAnnotations(u, units, containers))
 	for _, m := range units {
 		if m.facts == nil || m.facts.ID == "" || m.svc.Build != nil {
@@ -168,10 +171,12 @@ func (t *translator) podSpec(u *unit, units []*unit) corev1.PodSpec {
 		RuntimeClassName:              t.runtimeClass(u),
 		SecurityContext:               t.podSecurity(units),
 	}
-	for _, name := range u.hints.ImagePullSecrets {
-		spec.ImagePullSecrets = append(spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
-	}
 	for _, m := range units {
+		for _, name := range m.hints.ImagePullSecrets {
+			if secret := (corev1.LocalObjectReference{Name: name}); !slices.Contains(spec.ImagePullSecrets, secret) {
+				spec.ImagePullSecrets = append(spec.ImagePullSecrets, secret)
+			}
+		}
 		t.sharedNamespaces(&spec, m)
 	}
 	return spec
@@ -238,20 +243,19 @@ func (t *translator) scaled(u *unit, replicas *int32) *int32 {
 // workloadMeta is the metadata of the workload: labels of deploy.labels too.
 func (t *translator) workloadMeta(u *unit) metav1.ObjectMeta {
 	m := t.meta(u.kube, u)
-	if u.svc.Deploy == nil {
-		return m
-	}
-	for name, value := range u.svc.Deploy.Labels {
+	units := append([]*unit{u}, u.carried...)
+	labels := podTexts(units, deployLabelsOf)
+	for name, value := range labels {
 		if _, ours := m.Labels[name]; !ours && isQualifiedName(name) && isLabelValue(value) {
 			m.Labels[name] = value
 		}
 	}
 	annotations := mergedLabels(m.Annotations, nil)
-	foreignKeys(annotations, u.svc.Deploy.Labels, m.Labels)
+	foreignKeys(annotations, labels, m.Labels)
 	if len(annotations) > 0 {
 		m.Annotations = annotations
 	}
-	t.reportLabels(u.path+".deploy.labels", u.svc.Deploy.Labels)
+	t.reportTexts(units, ".deploy.labels", deployLabelsOf)
 	return m
 }
 
