@@ -63,7 +63,8 @@ down: build ## take the example down again
 
 .PHONY: test test-full lint unit golden race cross test-cluster e2e fuzz fuzz-short bench release
 test: lint unit race fuzz-short cross e2e ## everything CI runs
-	@echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target in place of seconds, cluster creation against kind"
+	@if [ "$(BERTH_TEST_LONG)" != all ]; then \
+	  echo "left out of make test, run by make test-full: $(LONG), the race detector over $(LONG_RACE), a minute of each fuzz target in place of seconds, cluster creation against kind"; fi
 	@if [ -z "$$(type -p chromium chromium-browser google-chrome google-chrome-stable)" ]; then \
 	  echo "left out: TestPagesInABrowser, there is no Chromium (Debian and Ubuntu: apt-get install chromium)"; fi
 	@if [ -s $(LEFT_OUT) ]; then echo "long cases that seed $(SEED) left out:"; sort $(LEFT_OUT) | sed 's/^/  /'; fi
@@ -83,8 +84,14 @@ unit: agent ## unit, golden and script tests; no engine needed
 golden: ## rewrite the expected files of golden and script tests; read the diff
 	@UPDATE=1 $(WITHOUT_ENGINE) go test ./translate/... ./cmd/internal/cli/... ./devloop/... -run 'Golden|Script|Plan|Counts'
 
-race: agent ## the race detector over the packages with goroutines
+race: agent c-compiler ## the race detector over the packages where goroutines share most
 	@CGO_ENABLED=1 $(WITHOUT_ENGINE) go test -race -short $(RACE)
+
+.PHONY: c-compiler
+c-compiler: # what the race detector is linked with
+	@type -p "$$(go env CC)" >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && type -p apt-get >/dev/null; then apt-get update -q && apt-get install -q -y --no-install-recommends gcc libc6-dev; \
+	  else echo "the race detector needs a C compiler: install gcc, or set CC" >&2; exit 1; fi; }
 
 cross: agent ## berth compiles for every platform it is released for
 	@for p in $(PLATFORMS); do GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/berth && echo "ok $$p"; done
@@ -108,18 +115,18 @@ fuzz-short: ## a few seconds of each fuzz target, under a minute in all
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
 
 bench: ## every benchmark
-	@go test -run '^$$' -bench . -benchmem ./...
+	@$(WITH_ENGINE) go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-images
 bench-images: test-cluster ## berth load against kind load docker-image, as a table (ARGS=-quick; -stores own -sizes 220:8 -nodes 3)
-	@go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
+	@$(WITH_ENGINE) go run ./infra/image/bench -cluster $(TEST_CLUSTER) $(ARGS)
 
 .PHONY: bench-devloop soak
 bench-devloop: test-cluster ## the time from a save until every replica serves it, as a table (ARGS='-edits 30 -paths sync -replicas 3')
-	@go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) $(ARGS)
+	@$(WITH_ENGINE) go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) $(ARGS)
 
 soak: test-cluster ## DURATION (1h) of random edits, branch switches and crashes on the vote example; every replica must equal the disk
-	@go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) -soak $(or $(DURATION),1h) $(ARGS)
+	@$(WITH_ENGINE) go run ./devloop/bench -cluster $(TEST_CLUSTER) -berth $(abspath $(BERTH)) -soak $(or $(DURATION),1h) $(ARGS)
 
 # --- release and cleaning ---------------------------------------------------
 

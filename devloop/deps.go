@@ -117,7 +117,8 @@ type Syncer interface {
 	// directories on the way, and at Target when Source is a directory, are
 	// followed inside the container and never replaced. Sources that cannot be read
 	// are left out, and *model.Unreadable names them when the rest is done. An error
-	// that is ErrCannotSync is no better when it is tried again.
+	// that is ErrCannotSync is no better when it is tried again; a container that does
+	// not run any more is fs.ErrNotExist.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
 	// Restart restarts the program in the container, keeps the container's
 	// files, and returns when the program listens where it did before. It returns

@@ -304,10 +304,13 @@ func (l *loop) launch(t *trip, dirty Dirty) {
 // about lists the services that an action is about: the one it names and those
 // that run in the same pods, or those that use the image.
 func (w Want) about(a Action) []string {
+	if a.Image != "" {
+		i := slices.IndexFunc(w.Result.Images, func(img translate.Image) bool { return img.Ref == a.Image })
+		return slices.Clone(w.Result.Images[i].Services)
+	}
 	var names []string
 	for _, s := range w.Result.Services {
-		ofPod := a.Service != "" && (s.Name == a.Service || w.carrier(s.Name) == a.Service)
-		if ofPod || a.Image != "" && s.Image == a.Image {
+		if a.Service != "" && (s.Name == a.Service || w.carrier(s.Name) == a.Service) {
 			names = append(names, s.Name)
 		}
 	}

@@ -29,16 +29,16 @@ const (
 
 // An Action is one thing to do.
 type Action struct {
-	ID        int
-	Verb      Verb
-	Image     string // translate.Image.Ref, of Build, Pull and Load
-	Service   string // of Apply, Wait, Restart, Sync, Rerun and Exec; "" for an Apply of what belongs to no single service
-	Object    string // how the plan names what is applied
-	Condition model.WaitCondition
-	Cause     string
-	Files     int   // of Sync: how many changed; containers that are new get all
-	After     []int // actions that must have succeeded, ascending
-	AfterAny  []int // actions that must have ended, well or not, ascending
+	ID        int                 `json:"id"`
+	Verb      Verb                `json:"verb"`
+	Image     string              `json:"image,omitempty"`   // translate.Image.Ref, of Build, Pull and Load
+	Service   string              `json:"service,omitempty"` // of Apply, Wait, Restart, Sync, Rerun and Exec; "" for an Apply of what belongs to no single service
+	Object    string              `json:"object,omitempty"`  // how the plan names what is applied
+	Condition model.WaitCondition `json:"condition,omitempty"`
+	Cause     string              `json:"cause"`
+	Files     int                 `json:"files,omitempty"`    // of Sync: how many changed; containers that are new get all
+	After     []int               `json:"after,omitempty"`    // actions that must have succeeded, ascending
+	AfterAny  []int               `json:"afterAny,omitempty"` // actions that must have ended, well or not, ascending
 }
 
 // subject names what the action is about, as plans print it.
@@ -73,12 +73,15 @@ func (a Action) verb() string {
 func (a Action) String() string { return a.verb() + " " + a.subject() }
 
 // A Hold is something that is not done, with the reason.
-type Hold struct{ Subject, Why string }
+type Hold struct {
+	Subject string `json:"subject"`
+	Why     string `json:"why"`
+}
 
 // A Plan is what will be done, in an order in which it can be done.
 type Plan struct {
-	Actions []Action
-	Holds   []Hold
+	Actions []Action `json:"actions"`
+	Holds   []Hold   `json:"holds,omitempty"`
 }
 
 // String prints one line an action and one a hold:

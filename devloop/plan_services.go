@@ -120,8 +120,8 @@ func (p *planner) apply(s translate.Service, cause string) int {
 	if n := len(s.Objects); n > 1 {
 		a.Object += fmt.Sprintf(" (+%d)", n-1)
 	}
-	for _, m := range p.want.podMembers(s.Name) {
-		a.After = append(a.After, p.ready[m.Image])
+	for _, img := range p.want.podImages(s.Name) {
+		a.After = append(a.After, p.ready[img.Ref])
 	}
 	for _, d := range p.dependencies(s) {
 		if p.applied[d.Service] == 0 {

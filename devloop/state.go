@@ -199,6 +199,19 @@ func (w Want) podMembers(name string) []translate.Service {
 	return members
 }
 
+// podImages lists the images that the pods of the service called name need: of
+// its containers, hooks and volumes.
+func (w Want) podImages(name string) []translate.Image {
+	members := w.podMembers(name)
+	var images []translate.Image
+	for _, img := range w.Result.Images {
+		if slices.ContainsFunc(members, func(m translate.Service) bool { return slices.Contains(img.Services, m.Name) }) {
+			images = append(images, img)
+		}
+	}
+	return images
+}
+
 // orphans lists services of the cluster that the project does not have and no
 // inactive profile accounts for.
 func (w Want) orphans(have Have) []string {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/berth-dev/berth/infra/model"
 )
@@ -37,16 +39,42 @@ func (t *turn) inPods(ctx context.Context, service string, do func(context.Conte
 	if errors.Join(errs...) == nil || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	now, err := t.observePods(ctx, service)
-	if err != nil {
-		return err
-	}
-	for i, pod := range pods {
-		if !slices.ContainsFunc(now, func(p model.PodState) bool { return p.ContainerID == pod.ContainerID }) {
-			errs[i] = nil
+	return t.unlessEnded(ctx, service, pods, errs)
+}
+
+// Times in which the API server learns that a container is gone: up to a second
+// after its node.
+const (
+	endedEvery  = 100 * time.Millisecond
+	endedWithin = 3 * time.Second
+)
+
+// unlessEnded joins the errors of pods whose container is still there. That a
+// node has said of one that it does not run (fs.ErrNotExist) counts when the API
+// server says so too.
+func (t *turn) unlessEnded(ctx context.Context, service string, pods []model.PodState, errs []error) error {
+	for late := t.deps.Clock.Now().Add(endedWithin); ; {
+		now, err := t.observePods(ctx, service)
+		if err != nil {
+			return err
+		}
+		for i, pod := range pods {
+			if !slices.ContainsFunc(now, func(p model.PodState) bool { return p.ContainerID == pod.ContainerID }) {
+				errs[i] = nil
+			}
+		}
+		err = errors.Join(errs...)
+		if !errors.Is(err, fs.ErrNotExist) || !t.deps.Clock.Now().Before(late) {
+			return err
+		}
+		timer := t.deps.Clock.NewTimer(endedEvery)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // hasNewPods reports whether this turn has, or may have, given a service new

@@ -283,6 +283,9 @@ func (p *Project) send(ctx context.Context, it *item) error {
 		it.verb = model.Updated
 		p.marks.set(it.key, now)
 	}
+	if err := p.endSwap(ctx, it); err != nil {
+		return err
+	}
 	return p.resume(ctx, it, now)
 }
 

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/infra/kube"
@@ -30,16 +31,16 @@ const (
 	undrainWithin = 10 * time.Second
 )
 
-// drainable lists the kubeServices of the project that leave out pods without
-// model.LabelServes.
-func (p *Project) drainable(ctx context.Context) ([]string, error) {
+// drainable lists the kubeServices that select pods with these labels, and leave
+// them out without model.LabelServes.
+func (p *Project) drainable(ctx context.Context, pod labels.Set) ([]string, error) {
 	services, err := kube.List[corev1.Service](ctx, p.client, p.namespace, "")
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, s := range services {
-		if _, ok := s.Spec.Selector[model.LabelServes]; ok {
+		if _, ok := s.Spec.Selector[model.LabelServes]; ok && labels.SelectorFromSet(s.Spec.Selector).Matches(pod) {
 			names = append(names, s.Name)
 		}
 	}

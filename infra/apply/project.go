@@ -48,6 +48,8 @@ type Project struct {
 	sink      progress.Sink
 	nodes     Nodes // nil: images are not swapped in place
 
+	swapTimes sync.Map // model.ObjectKey of a Deployment -> how long its pods took to listen again, a time.Duration
+
 	inventory inventoryCache
 	marks     marks
 

@@ -237,6 +237,7 @@ func (p *Project) Start(ctx context.Context, service string) error {
 	}
 	for _, w := range workloads {
 		if change := startChange(w); change != nil {
+			unpause(w, change)
 			if err := p.patch(ctx, keyOf(w), change); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/infra/kube"
@@ -71,14 +72,15 @@ func (p *Project) Swap(ctx context.Context, deployment model.Object) (whyNot str
 
 // A swap is one Deployment whose pods get other images.
 type swap struct {
-	p      *Project
-	it     *item
-	hash   string
-	rs     *appsv1.ReplicaSet
-	pods   []corev1.Pod
-	images map[string]string // by container
-	drains []string          // names of kubeServices that leave out drained pods
-	atOnce bool              // nobody need serve meanwhile
+	p       *Project
+	it      *item
+	hash    string
+	rs      *appsv1.ReplicaSet
+	pods    []corev1.Pod
+	images  map[string]string // by container
+	drains  []string          // names of kubeServices that leave out drained pods
+	patient bool              // routers wait for pods that start again
+	slowest time.Duration     // of the pods, from its new image to its programs listening
 }
 
 // planSwap looks at the cluster and says whether a swap is possible.
@@ -92,9 +94,10 @@ func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error)
 				d, err = kube.As[appsv1.Deployment](it.live)
 			}
 		case 1:
-			s.drains, err = p.drainable(ctx)
+			template, _, _ := unstructured.NestedStringMap(it.manifest.Object, "spec", "template", "metadata", "labels")
+			s.drains, err = p.drainable(ctx, template)
 		case 2:
-			s.atOnce, err = p.patientlyServed(ctx, it.manifest.GetLabels()[model.LabelService])
+			s.patient, err = p.patientlyServed(ctx, it.manifest.GetLabels()[model.LabelService])
 		}
 		return err
 	})
@@ -226,6 +229,7 @@ func (s *swap) run(ctx context.Context) error {
 	if err := s.swapPods(ctx); err != nil {
 		return err
 	}
+	s.p.swapTimes.Store(s.it.key, s.slowest)
 	if err := s.patchReplicaSet(ctx); err != nil {
 		return err
 	}
@@ -240,11 +244,12 @@ func (s *swap) run(ctx context.Context) error {
 }
 
 // swapPods swaps all pods at once where routers wait for them, as long as they
-// count as ready while no container runs. Otherwise it swaps a half of the pods and
-// then the others, each half drained meanwhile where there is another to serve. A
-// drained pod is never left so.
+// count as ready while no container runs and are known to start quickly. Otherwise
+// it swaps a half of the pods and then the others, each half drained meanwhile where
+// there is another to serve. A drained pod is never left so.
 func (s *swap) swapPods(ctx context.Context) error {
-	if s.atOnce && !slices.ContainsFunc(s.rs.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil }) {
+	probed := slices.ContainsFunc(s.rs.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil })
+	if s.patient && !probed && s.p.startsQuickly(s.it.key) {
 		return s.swapAll(ctx, s.pods)
 	}
 	half := (len(s.pods) + 1) / 2
@@ -265,7 +270,26 @@ func (s *swap) swapPods(ctx context.Context) error {
 }
 
 func (s *swap) swapAll(ctx context.Context, pods []corev1.Pod) error {
-	return parallel(ctx, len(pods), func(ctx context.Context, i int) error { return s.swapPod(ctx, &pods[i]) })
+	took := make([]time.Duration, len(pods))
+	err := parallel(ctx, len(pods), func(ctx context.Context, i int) error {
+		begin := time.Now()
+		err := s.swapPod(ctx, &pods[i])
+		took[i] = time.Since(begin)
+		return err
+	})
+	s.slowest = max(s.slowest, slices.Max(append(took, 0)))
+	return err
+}
+
+// quickly is how long a pod may take to listen again when all pods of its service
+// are swapped at once: routers wait for longer.
+const quickly = 2 * time.Second
+
+// startsQuickly reports whether the pods of a Deployment listened again quickly
+// when they were swapped last.
+func (p *Project) startsQuickly(key model.ObjectKey) bool {
+	took, known := p.swapTimes.Load(key)
+	return known && took.(time.Duration) < quickly
 }
 
 // swapPod gives one pod its images and waits until the new containers run.
@@ -357,6 +381,36 @@ func (s *swap) stragglers(ctx context.Context) error {
 			continue
 		}
 		if err := s.patchImages(ctx, model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}, false); err != nil && !kube.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// endSwap deletes the pods that a swap which was given up has left with other
+// images than the definition just applied has, or drained: its ReplicaSet, which may
+// have had this template all along, does not look at them.
+func (p *Project) endSwap(ctx context.Context, it *item) error {
+	if it.live == nil || it.live.GetAnnotations()[annotationSwapping] == "" {
+		return nil
+	}
+	d, err := kube.As[appsv1.Deployment](it.manifest)
+	if err != nil {
+		return err
+	}
+	pods, err := kube.List[corev1.Pod](ctx, p.client, it.key.Namespace, labels.SelectorFromSet(d.Spec.Selector.MatchLabels).String())
+	if err != nil {
+		return err
+	}
+	for _, pod := range pods {
+		_, serves := pod.Labels[model.LabelServes]
+		_, should := d.Spec.Template.Labels[model.LabelServes]
+		same := !slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return containerImage(&pod, c.Name) != c.Image })
+		if pod.DeletionTimestamp != nil || same && serves == should {
+			continue
+		}
+		err := p.client.Delete(ctx, model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}, kube.DeleteOptions{})
+		if err != nil && !kube.IsNotFound(err) {
 			return err
 		}
 	}

@@ -124,42 +124,57 @@ func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 	oneReplicaSet(t, l, ctx)
 }
 
-// A swap that is given up half way leaves what the next apply puts right.
+// A swap that is given up half way leaves what the next apply puts right, be it
+// of the new definition or of the one before, whose ReplicaSet has never changed.
 func TestApplyEndsAnInterruptedSwap(t *testing.T) {
 	_, kubeContext := testneed.Cluster(t)
 	client, err := kube.New("", kubeContext)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLab(t, client, fmt.Sprintf("berth-halfswap-%d", os.Getpid()))
-	ctx := withTimeout(t, 2*time.Minute)
-	script := "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-	if _, err := l.Apply(ctx, []model.Object{l.shell("web", script)}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
-		t.Fatal(err)
-	}
-	next := l.shell("web", script, container(func(c *corev1.Container) { c.Image = otherName(t, l.image) }))
-	broken, give := context.WithCancel(ctx)
-	l.UseNodes(brokenNodes{give})
-	if _, err := l.Swap(broken, next); err == nil {
-		t.Fatal("the swap went on")
-	}
-	if _, err := l.Apply(ctx, []model.Object{next}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
-		t.Fatal(err)
-	}
-	d, err := kube.Get[appsv1.Deployment](ctx, client, l.Namespace(), "web")
-	if err != nil || d.Spec.Paused || d.Annotations[annotationSwapping] != "" {
-		t.Errorf("paused %t, %v, %v", d.Spec.Paused, d.Annotations, err)
-	}
-	for name, pod := range podsByName(t, l, ctx) {
-		if pod.Spec.Containers[0].Image != otherName(t, l.image) {
-			t.Errorf("pod %s runs %s", name, pod.Spec.Containers[0].Image)
-		}
+	for name, c := range map[string]struct{ patched, back bool }{
+		"before a pod has the image, then applied":    {false, false},
+		"when a pod has the image, then applied":      {true, false},
+		"when a pod has the image, then taken back":   {true, true},
+		"before a pod has the image, then taken back": {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, client, fmt.Sprintf("berth-halfswap-%d-%t-%t", os.Getpid(), c.patched, c.back))
+			ctx := withTimeout(t, 2*time.Minute)
+			script := "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+			first := l.shell("web", script)
+			if _, err := l.Apply(ctx, []model.Object{first}); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+				t.Fatal(err)
+			}
+			next := l.shell("web", script, container(func(c *corev1.Container) { c.Image = otherName(t, l.image) }))
+			broken, give := context.WithCancel(ctx)
+			l.UseNodes(brokenNodes{give, c.patched})
+			if _, err := l.Swap(broken, next); err == nil {
+				t.Fatal("the swap went on")
+			}
+			last, image := next, otherName(t, l.image)
+			if c.back {
+				last, image = first, l.image
+			}
+			if _, err := l.Apply(ctx, []model.Object{last}); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+				t.Fatal(err)
+			}
+			d, err := kube.Get[appsv1.Deployment](ctx, client, l.Namespace(), "web")
+			if err != nil || d.Spec.Paused || d.Annotations[annotationSwapping] != "" {
+				t.Errorf("paused %t, %v, %v", d.Spec.Paused, d.Annotations, err)
+			}
+			for name, pod := range podsByName(t, l, ctx) {
+				if pod.Spec.Containers[0].Image != image {
+					t.Errorf("pod %s runs %s", name, pod.Spec.Containers[0].Image)
+				}
+			}
+		})
 	}
 }
 
@@ -186,15 +201,21 @@ func TestSwapEndsWhenTheNewContainerCannotStart(t *testing.T) {
 	}
 }
 
-// brokenNodes give up the swap when they are first asked.
-type brokenNodes struct{ give context.CancelFunc }
+// brokenNodes give up the swap before a pod has the new image, or after.
+type brokenNodes struct {
+	give    context.CancelFunc
+	patched bool
+}
 
 func (n brokenNodes) Ports(ctx context.Context, _, _ string) ([]int, error) {
-	n.give()
+	if !n.patched {
+		n.give()
+	}
 	return nil, ctx.Err()
 }
 
-func (brokenNodes) AwaitSuccessor(ctx context.Context, _, _, _, _, _ string, _ []int) error {
+func (n brokenNodes) AwaitSuccessor(ctx context.Context, _, _, _, _, _ string, _ []int) error {
+	n.give()
 	<-ctx.Done()
 	return ctx.Err()
 }

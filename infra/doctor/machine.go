@@ -55,8 +55,8 @@ func (m Machine) Checks() []Check {
 		{"memory", host(memory)},
 		{"disk", host(m.disk)},
 		{"inotify limits", host(m.inotify)},
-		{"port 80", m.port(80, "--http-port")},
-		{"port 443", m.port(443, "--https-port")},
+		{"port 80", m.port(80, "--http-port 8080")},
+		{"port 443", m.port(443, "--https-port 8443")},
 		{"*.localhost", m.localhost},
 		{"node image", m.nodeImage},
 		{"base images", m.baseImages},
@@ -77,7 +77,8 @@ func (m Machine) engine(ctx context.Context) Finding {
 		where = "on this machine"
 	}
 	if h.Rootless {
-		return warn("nothing to do, but the ingress needs ports from 1024 on", "Docker %s, rootless, %s", h.Version, where)
+		return warn("use an engine that runs as root, or prepare this one as kind asks (https://kind.sigs.k8s.io/docs/user/rootless) and give ports from 1024 on: berth cluster create --http-port 8080 --https-port 8443; berth is not tested there",
+			"Docker %s, rootless, %s", h.Version, where)
 	}
 	return ok("Docker %s (%s), %s", h.Version, h.Architecture, where)
 }
@@ -171,7 +172,7 @@ func memory(h docker.Host) Finding {
 	case have < leastMemory:
 		return block("end other programs, or give the engine's virtual machine more memory", "%s; the default cluster needs about %d", text, leastMemory>>20)
 	case have < enoughMemory:
-		return warn("use --workers 1, or end other programs", "%s; a project of some size wants %d", text, enoughMemory>>20)
+		return warn("berth cluster create --workers 1, or end other programs", "%s; a project of some size wants %d", text, enoughMemory>>20)
 	}
 	return ok("%s", text)
 }

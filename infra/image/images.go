@@ -3,12 +3,15 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
@@ -51,6 +54,25 @@ func (i *Images) sawNode(node Node, state NodeState) {
 		i.seen = map[string]NodeState{}
 	}
 	i.seen[node.Name()] = NodeState{Snapshots: state.Snapshots}
+}
+
+// sawLayers notes that a node, which had before, has layers now. Loads of
+// other images meanwhile have noted theirs.
+func (i *Images) sawLayers(node Node, before NodeState, chain []digest.Digest) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.seen == nil {
+		i.seen = map[string]NodeState{}
+	}
+	snapshots := maps.Clone(before.Snapshots)
+	if snapshots == nil {
+		snapshots = map[digest.Digest]bool{}
+	}
+	maps.Copy(snapshots, i.seen[node.Name()].Snapshots)
+	for _, id := range chain {
+		snapshots[id] = true
+	}
+	i.seen[node.Name()] = NodeState{Snapshots: snapshots}
 }
 
 // lastSeen is what a node had after the last load onto it.

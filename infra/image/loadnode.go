@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -313,14 +312,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 // it had before the load.
 func (j *loadJob) verify(ctx context.Context, node Node, before NodeState, img layout.Image) error {
 	if unpacked, err := node.Unpacked(ctx, j.item.names); err == nil && j.all(unpacked, img) {
-		now := NodeState{Snapshots: maps.Clone(before.Snapshots)}
-		if now.Snapshots == nil {
-			now.Snapshots = map[digest.Digest]bool{}
-		}
-		for _, id := range img.ChainIDs() {
-			now.Snapshots[id] = true
-		}
-		j.images.sawNode(node, now)
+		j.images.sawLayers(node, before, img.ChainIDs())
 		return nil
 	}
 	// Something is missing, or the image is for a platform that is not the

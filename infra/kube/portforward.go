@@ -53,7 +53,13 @@ func (c *Client) PortForward(ctx context.Context, f Forward) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return err
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			if err := sleep(ctx, acceptAgain); err != nil { // too many open files, for a moment
+				return err
+			}
+			continue
 		}
 		conns.Go(func() {
 			stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -261,6 +267,9 @@ func copyBoth(conn net.Conn, data, failure httpstream.Stream) error {
 
 // dialWithin bounds how long the API server may take to lead to a pod.
 const dialWithin = 20 * time.Second
+
+// acceptAgain is how long a listener that refused is left alone.
+const acceptAgain = 50 * time.Millisecond
 
 func (c *Client) dialPod(ctx context.Context, namespace, pod string) (httpstream.Connection, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, dialWithin, fmt.Errorf("the API server did not answer within %s", dialWithin))

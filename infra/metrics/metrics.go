@@ -2,7 +2,11 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/berth-dev/berth/infra/addon"
 	"github.com/berth-dev/berth/infra/apply"
@@ -45,21 +49,55 @@ func Installed(ctx context.Context, client *kube.Client) (bool, error) {
 	return err == nil, err
 }
 
-// Install puts a metrics server of the given image into the cluster. It does
-// not wait: the first figures come about half a minute after its start.
+// Install puts a metrics server of the given image into the cluster and returns
+// when it serves; its first figures come about half a minute later. One that does
+// not start is not announced: while an API is that nobody serves, no namespace can
+// be deleted. The next Install tries again.
 func Install(ctx context.Context, client *kube.Client, image string, sink progress.Sink) error {
 	task := progress.Start(sink, "metrics", "installing a metrics server")
 	return task.End(install(ctx, client, image, sink), "a metrics server is installed; its first figures come within a minute")
 }
 
-// install applies the APIService last, so that a cluster that has it has all.
 func install(ctx context.Context, client *kube.Client, image string, sink progress.Sink) error {
 	objects, err := addon.Objects(templates.Metrics, "metrics/metrics-server.yaml", image)
 	if err != nil {
 		return err
 	}
-	if _, err := apply.New(client, "", objects[0].GetName(), sink).Apply(ctx, objects); err != nil {
-		return problem.New("install a metrics server", err, "")
+	namespace, last := objects[0].GetName(), len(objects)-1
+	project := apply.New(client, "", namespace, sink)
+	if _, err = project.Apply(ctx, objects[:last]); err == nil {
+		err = awaitServing(ctx, client, namespace)
+	}
+	if err == nil {
+		_, err = project.Apply(ctx, objects[last:])
+	}
+	if err != nil {
+		return problem.New("install a metrics server", err, "kubectl -n "+namespace+" describe pods")
 	}
 	return nil
+}
+
+// Times of waiting for the metrics server: its image may have to be pulled.
+const (
+	servesWithin = 90 * time.Second
+	looksEvery   = 200 * time.Millisecond
+)
+
+// awaitServing waits until a pod of the metrics server is ready.
+func awaitServing(ctx context.Context, client *kube.Client, namespace string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, servesWithin, fmt.Errorf("it does not serve after %s", servesWithin))
+	defer cancel()
+	tick := time.NewTicker(looksEvery)
+	defer tick.Stop()
+	for {
+		d, err := kube.Get[appsv1.Deployment](ctx, client, namespace, namespace)
+		if err == nil && d.Status.AvailableReplicas > 0 && d.Status.ObservedGeneration == d.Generation {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
 }

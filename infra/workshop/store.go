@@ -212,13 +212,21 @@ func (s Store) replace(name string, data []byte) error {
 const maxMessage = 500
 
 // Broadcast adds a message for all learners of a workshop.
-func (s Store) Broadcast(name, text string, at time.Time) error {
+func (s Store) Broadcast(name, text string, at time.Time) (err error) {
 	text = strings.TrimSpace(text)
 	if text == "" || len(text) > maxMessage {
 		return problem.New("tell all learners", fmt.Errorf("%d bytes of text", len(text)), fmt.Sprintf("write 1 to %d", maxMessage))
 	}
 	run, err := s.Load(name)
 	if err != nil {
+		return err
+	}
+	l := flock.New(filepath.Join(s.dir, run.Name, "run.lock"))
+	if err := l.Lock(); err != nil {
+		return fmt.Errorf("lock %s: %w", l.Path(), err)
+	}
+	defer func() { err = errors.Join(err, l.Unlock()) }()
+	if run, err = s.Load(name); err != nil { // with what another has said meanwhile
 		return err
 	}
 	run.Messages = append(run.Messages, Message{At: at, Text: text})

@@ -51,7 +51,7 @@ Dockerfiles, their files and this berth into one file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.output == "" {
-				return problem.New("name the file to make", nil, "berth bundle create -o NAME.berth")
+				return misuse("name the file to make", nil, "berth bundle create -o NAME.berth")
 			}
 			return app.createBundle(cmd.Context(), opts)
 		},
@@ -354,7 +354,7 @@ func (b *bundler) berths(others []string) error {
 	for _, text := range all {
 		platform, path, ok := strings.Cut(text, "=")
 		if !ok || strings.Count(platform, "/") != 1 {
-			return problem.New(fmt.Sprintf("--berth %q", text), errors.New("it is not OS/ARCH=FILE"), "for example --berth darwin/arm64=dist/berth")
+			return misuse(fmt.Sprintf("--berth %q", text), errors.New("it is not OS/ARCH=FILE"), "for example --berth darwin/arm64=dist/berth")
 		}
 		file, err := bundle.AddBinary(b.store, b.app.path(path), platform)
 		if err != nil {

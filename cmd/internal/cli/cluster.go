@@ -121,7 +121,7 @@ and starts a stopped cluster.`,
 	flags.IntVar(&spec.HTTPSPort, "https-port", 0, "`port` of 127.0.0.1 for HTTPS (default 443, or a free one)")
 	flags.BoolVar(&checkpoint, "checkpoint", true, "take a checkpoint of a new cluster, for cluster reset")
 	flags.Var(&controller, "ingress", "ingress `controller`: "+strings.Join(ingress.Kinds, ", ")+" (default auto)")
-	_ = cmd.RegisterFlagCompletionFunc("ingress", cobra.FixedCompletions(ingress.Kinds, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("ingress", fixed(ingress.Kinds...))
 	return cmd
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/cluster"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -41,7 +40,7 @@ func newNodePowerCommand(app *App, verb, short string, act nodeAction) *cobra.Co
 		Long:  short + ".\nNODE is a node's full name, or what follows the cluster's name: worker2.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return problem.New("name one node", nil, "berth cluster node list")
+				return misuse("name one node", nil, "berth cluster node list")
 			}
 			return nil
 		},

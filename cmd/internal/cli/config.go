@@ -34,7 +34,7 @@ func newConfigCommand(app *App) *cobra.Command {
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.format != "yaml" && opts.format != "json" {
-				return problem.New(fmt.Sprintf("unknown --format %q", opts.format), nil, "use yaml or json")
+				return misuse(fmt.Sprintf("unknown --format %q", opts.format), nil, "use yaml or json")
 			}
 			text, err := app.config(cmd.Context(), args, opts)
 			if err != nil {
@@ -60,7 +60,7 @@ func newConfigCommand(app *App) *cobra.Command {
 	flags.StringVar(&opts.format, "format", "yaml", "`form` of the project: yaml or json")
 	flags.StringVarP(&opts.output, "output", "o", "", "write to a `FILE` instead of standard output")
 	cmd.MarkFlagsMutuallyExclusive("services", "volumes", "networks", "images", "profiles", "environment", "quiet", "hash")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"yaml", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", fixed("yaml", "json"))
 	return cmd
 }
 

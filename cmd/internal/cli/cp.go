@@ -34,7 +34,8 @@ func newCpCommand(app *App) *cobra.Command {
 docker compose cp. "-" is a tar archive on standard input or output. Without
 --index files go into every container of the service, and come from the first.
 The image needs no program for it.`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: app.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return app.cp(cmd.Context(), parseCopyArg(args[0]), parseCopyArg(args[1]), opts)
 		},
@@ -66,9 +67,9 @@ func parseCopyArg(arg string) copyArg {
 func (app *App) cp(ctx context.Context, from, to copyArg, opts cpOptions) error {
 	switch {
 	case from.service != "" && to.service != "":
-		return problem.New("copy", errors.New("from one service to another is not possible"), "copy to this machine first")
+		return misuse("copy", errors.New("from one service to another is not possible"), "copy to this machine first")
 	case from.service == "" && to.service == "":
-		return problem.New("copy", errors.New("neither path names a service"), "write the one inside a container as SERVICE:PATH")
+		return misuse("copy", errors.New("neither path names a service"), "write the one inside a container as SERVICE:PATH")
 	case !app.owned():
 		return problem.New("copy", errors.New("the files of a container are read and written by the agent of its node, which only clusters made by berth have"),
 			"leave out --context, or use kubectl cp")

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +62,15 @@ With --once it ends when everything serves, as CI wants it:
 	return cmd
 }
 
+// named lists the services that flags name.
+func (o devOptions) named(up devloop.UpOptions) []string {
+	names := slices.Collect(maps.Keys(up.Scale))
+	if o.debug != "" {
+		names = append(names, o.debug)
+	}
+	return names
+}
+
 // dev runs the loop until the user ends it.
 func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions, opts devOptions) error {
 	outer := ctx
@@ -67,7 +78,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	defer quit()
 	view := app.newDevView(opts.format)
 	defer view.close()
-	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug})
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug, named: opts.named(up)})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,10 +28,15 @@ func newDownCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove the services, their network names and ports; data and images stay",
-		Args:  cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return problem.New("down "+strings.Join(args, " "), errors.New("it removes the whole project"), "berth stop "+strings.Join(args, " "))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.rmi != "" && opts.rmi != "local" {
-				return problem.New(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
+				return misuse(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
 			}
 			name, err := app.projectName(cmd.Context())
 			if err != nil {

@@ -43,13 +43,8 @@ func newExecCommand(app *App) *cobra.Command {
 berth's. A terminal is used when standard input and output are one. With --user
 or --detach the node starts the command, not the API server; that needs a kind
 cluster whose nodes run in this engine.`,
-		Args: cobra.MinimumNArgs(2),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveDefault
-			}
-			return app.completeServices(cmd, args, toComplete)
-		},
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: app.completeServiceThen,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := opts.check(); err != nil {
 				return err
@@ -86,7 +81,7 @@ func (o execOptions) check() error {
 	}
 	for _, e := range o.env {
 		if key, _, ok := strings.Cut(e, "="); !ok || key == "" {
-			return problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
+			return misuse(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
 		}
 	}
 	return nil

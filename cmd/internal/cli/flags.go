@@ -45,7 +45,7 @@ func (app *App) addGlobalFlags(root *cobra.Command) {
 			f.Hidden = cmd != root // once in the help is enough
 			cmd.Flags().AddFlag(f)
 		})
-		_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(ui.Modes, cobra.ShellCompDirectiveNoFileComp))
+		_ = cmd.RegisterFlagCompletionFunc("progress", fixed(ui.Modes...))
 	}
 }
 
@@ -116,11 +116,11 @@ func (l *listValue) Set(v string) error { *l = append(*l, v); return nil }
 // addFormatFlag adds --format for verbs that print a table or JSON.
 func addFormatFlag(cmd *cobra.Command, format *string) {
 	cmd.Flags().StringVar(format, "format", "table", "output `format`: table or json")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", fixed("table", "json"))
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *format != "table" && *format != "json" {
-			return problem.New(fmt.Sprintf("unknown --format %q", *format), nil, "use table or json")
+			return misuse(fmt.Sprintf("unknown --format %q", *format), nil, "use table or json")
 		}
 		return run(cmd, args)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 )
 
 type logsOptions struct {
@@ -47,7 +46,7 @@ func newLogsCommand(app *App) *cobra.Command {
 			}
 			if opts.index > 0 {
 				if len(args) != 1 {
-					return problem.New("--index", nil, "name the one service whose pod is meant")
+					return misuse("--index", nil, "name the one service whose pod is meant")
 				}
 				if _, err := r.pod(args[0], opts.index); err != nil {
 					return err
@@ -75,7 +74,7 @@ func (o logsOptions) complete(now time.Time) (kube.LogOptions, error) {
 	if o.tail != "all" {
 		n, err := strconv.Atoi(o.tail)
 		if err != nil {
-			return options, problem.New(fmt.Sprintf("--tail %q", o.tail), nil, `give a number of lines, or "all"`)
+			return options, misuse(fmt.Sprintf("--tail %q", o.tail), nil, `give a number of lines, or "all"`)
 		}
 		options.Tail = n
 	}
@@ -103,7 +102,7 @@ func parseTime(flag, s string, now time.Time) (time.Time, error) {
 	if seconds, err := strconv.ParseFloat(s, 64); err == nil {
 		return time.Unix(0, int64(seconds*float64(time.Second))), nil
 	}
-	return time.Time{}, problem.New(fmt.Sprintf("%s %q", flag, s), nil, "give a time such as 2026-01-02T13:23:37Z or a duration such as 10m")
+	return time.Time{}, misuse(fmt.Sprintf("%s %q", flag, s), nil, "give a time such as 2026-01-02T13:23:37Z or a duration such as 10m")
 }
 
 // tail prints the logs of the chosen services until they end or, while

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +20,11 @@ func newPortCommand(app *App) *cobra.Command {
 		Use:               "port [SERVICE [PRIVATE_PORT]]",
 		Short:             "Print the host address that leads to a port of a service",
 		Args:              cobra.MaximumNArgs(2),
-		ValidArgsFunction: app.completeServices,
+		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if protocol != "tcp" && protocol != "udp" {
+				return misuse(fmt.Sprintf("--protocol %q", protocol), nil, "use tcp or udp")
+			}
 			var services []string
 			if len(args) > 0 {
 				services = args[:1]
@@ -69,8 +71,11 @@ func selectPorts(ports []model.PublishedPort, args []string, protocol string) ([
 	ports = slices.DeleteFunc(slices.Clone(ports), func(p model.PublishedPort) bool {
 		return p.Service != args[0] || len(args) == 2 && (strconv.Itoa(p.Target) != args[1] || p.Protocol != protocol)
 	})
-	if len(ports) == 0 {
-		return nil, problem.New(fmt.Sprintf("no port %s of service %q is published", strings.Join(args[1:], " "), args[0]), nil, "berth ps")
+	switch {
+	case len(ports) > 0:
+		return ports, nil
+	case len(args) == 1:
+		return nil, problem.New(fmt.Sprintf("service %q has no published port", args[0]), nil, "berth up, if it is not up; berth port-forward reaches ports that the compose file does not publish")
 	}
-	return ports, nil
+	return nil, problem.New(fmt.Sprintf("port %s/%s of service %q is not published", args[1], protocol, args[0]), nil, "berth port "+args[0]+" lists those that are")
 }

@@ -22,7 +22,7 @@ func newPortForwardCommand(app *App) *cobra.Command {
 		Use:               "port-forward SERVICE [LOCAL:]PORT...",
 		Short:             "Reach ports of a service that the compose file does not publish",
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: app.completeServices,
+		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ports, err := parseForwards(args[1:])
 			if err != nil {

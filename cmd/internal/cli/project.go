@@ -2,9 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
-
-	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
@@ -67,22 +64,6 @@ func (app *App) project(ctx context.Context, services []string) (translate.Input
 		progress.Say(app.sink(), progress.Warn, "", w.String())
 	}
 	return input, source, nil
-}
-
-// completeServices completes the names of the project's services that are not
-// on the command line yet.
-func (app *App) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	input, err := app.readNames(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, name := range slices.Sorted(slices.Values(append(input.Project.ServiceNames(), input.LeftOut...))) {
-		if !slices.Contains(args, name) {
-			names = append(names, name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // projectName is the name of the compose project. --project-name alone is

@@ -17,7 +17,6 @@ import (
 
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 )
 
 // Names of pod states, those of Docker where it has one.
@@ -47,7 +46,7 @@ func newPsCommand(app *App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, state := range opts.status {
 				if !slices.Contains(podStates(), state) {
-					return problem.New(fmt.Sprintf("--status %q", state), nil, "choose one of "+strings.Join(podStates(), ", "))
+					return misuse(fmt.Sprintf("--status %q", state), nil, "choose one of "+strings.Join(podStates(), ", "))
 				}
 			}
 			r, err := app.running(cmd.Context(), args)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -20,7 +19,7 @@ func newPullCommand(app *App) *cobra.Command {
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if policy != string(model.PullAlways) && policy != string(model.PullMissing) {
-				return problem.New(fmt.Sprintf("unknown --policy %q", policy), nil, "use always or missing")
+				return misuse(fmt.Sprintf("unknown --policy %q", policy), nil, "use always or missing")
 			}
 			p, err := app.projectImages(cmd.Context(), args)
 			if err != nil {

@@ -23,7 +23,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 		Use:               "rollback SERVICE",
 		Short:             "Go back to an earlier definition of a service, until the next up",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: app.completeServices,
+		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := app.startedServices(cmd.Context(), args)
 			if err != nil {

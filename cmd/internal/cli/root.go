@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func (app *App) exitCode(ctx context.Context, cmd *cobra.Command, err error) int
 		app.printOthers(err, func(e error) bool { return errors.Is(e, context.Canceled) })
 		fmt.Fprintln(app.Err, "Interrupted: run the same command again to go on.")
 		return exitInterrupted
-	case !app.started:
+	case !app.started || isMisuse(err):
 		ui.PrintError(app.Err, app.color(), err, usageHint(cmd, err))
 		return exitUsage
 	default:
@@ -102,6 +103,9 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 			if err := app.check(cmd); err != nil {
 				return err
 			}
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return problem.New(cmd.CommandPath(), err, "leave one of them out")
+			}
 			app.started = true // flags and arguments are in order; what fails now is no usage error
 			return nil
 		},
@@ -122,7 +126,9 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 		}
 	}
 	root.AddCommand(newVersionCommand(app))
+	refuseUnknownTopics(root)
 	app.addGlobalFlags(root)
+	app.addCompletions(root)
 	return root
 }
 
@@ -139,6 +145,32 @@ func refuseUnknownVerb(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return problem.New(fmt.Sprintf("unknown command %q", args[0]), nil, suggestion(args[0], known))
+}
+
+// refuseUnknownTopics makes `berth help NAME` and `berth completion NAME` fail for
+// a name that means nothing, where cobra prints a help text.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				at := root
+				for _, name := range args {
+					next := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == name || c.HasAlias(name) })
+					if next < 0 {
+						return refuseUnknownVerb(at, []string{name})
+					}
+					at = at.Commands()[next]
+				}
+				return nil
+			}
+		case "completion":
+			cmd.Args = refuseUnknownVerb
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // The groups of verbs in the help text.

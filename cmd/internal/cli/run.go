@@ -54,13 +54,8 @@ asks for some. The command's exit status is berth's, and the pod is removed when
 has ended. A service that is not in the cluster is built and loaded first, and what
 it depends on is started. Without a terminal, standard error stays apart from
 standard output, but on clusters of --context.`,
-		Args: cobra.MinimumNArgs(1),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveDefault
-			}
-			return app.completeServices(cmd, args, toComplete)
-		},
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: app.completeServiceThen,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			vars, err := composefile.ReadEnvFiles(app.Dir, opts.envFiles, app.Env)
 			if err != nil {
@@ -113,7 +108,7 @@ func (o runOptions) oneOff(service string, command []string, env map[string]stri
 			value = getenv(key)
 		}
 		if key == "" {
-			return one, problem.New(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
+			return one, misuse(fmt.Sprintf("--env %q", e), nil, "write KEY=VALUE")
 		}
 		one.Env[key] = value
 	}

@@ -17,6 +17,8 @@ func newScaleCommand(app *App) *cobra.Command {
 		Use:   "scale SERVICE=N...",
 		Short: "Run N pods of a service, until the next up",
 		Args:  cobra.MinimumNArgs(1),
+
+		ValidArgsFunction: app.completeScales,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			want := map[string]int{}
 			var names []string

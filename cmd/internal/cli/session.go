@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/names"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
@@ -44,6 +46,7 @@ type sessionOptions struct {
 	plan   bool              // nothing may be changed, no cluster created
 	events devloop.EventSink // of dev
 	debug  string            // the service to debug; "" for none
+	named  []string          // services that flags name
 }
 
 // newSession reads the project and makes sure of its cluster.
@@ -51,6 +54,9 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 	input, source, err := app.project(ctx, services)
 	if err != nil {
 		return nil, err
+	}
+	if err := knownServices(input, opts.named); err != nil {
+		return nil, err // before a cluster is made
 	}
 	engine, err := app.docker(ctx)
 	if err != nil {
@@ -79,6 +85,17 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 	}
 	s.engine = devloop.New(deps)
 	return s, nil
+}
+
+// knownServices returns an error for a name that is no service's.
+func knownServices(input translate.Input, names []string) error {
+	known := input.Project.ServiceNames()
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return problem.New(fmt.Sprintf("project %q has no service %q", input.Project.Name, name), nil, suggestion(name, known))
+		}
+	}
+	return nil
 }
 
 // deps gives the dev loop the real parts of infra.

@@ -60,9 +60,6 @@ standard error.`,
 	flags.Lookup("strict").NoOptDefVal = string(translate.Dropped)
 	flags.StringVar(&opts.target, "target", string(translate.Portable), "`cluster` to translate for: portable (any) or owned (one that berth created)")
 	flags.BoolVar(&opts.inspect, "inspect-images", false, "ask the engine for what the images it holds declare (user, ports, health check)")
-	fixed := func(values ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
-	}
 	_ = cmd.RegisterFlagCompletionFunc("format", fixed(translateForms...))
 	_ = cmd.RegisterFlagCompletionFunc("strict", fixed(string(translate.Dropped), string(translate.NeedsCluster), string(translate.Approximated)))
 	_ = cmd.RegisterFlagCompletionFunc("target", fixed(string(translate.Portable), string(translate.Owned)))
@@ -82,12 +79,12 @@ var strictness = map[string][]translate.Status{
 func (o translateOptions) check() error {
 	switch {
 	case !slices.Contains(translateForms, o.format):
-		return problem.New(fmt.Sprintf("unknown --format %q", o.format), nil, suggestion(o.format, translateForms))
+		return misuse(fmt.Sprintf("unknown --format %q", o.format), nil, suggestion(o.format, translateForms))
 	case o.format != "yaml" && o.output == "-" && o.report != "-":
-		return problem.New(fmt.Sprintf("--format %s makes several files", o.format), nil, "name a folder: -o FOLDER")
+		return misuse(fmt.Sprintf("--format %s makes several files", o.format), nil, "name a folder: -o FOLDER")
 	}
 	if _, known := strictness[o.strict]; !known {
-		return problem.New(fmt.Sprintf("unknown --strict %q", o.strict), nil, "use --strict, --strict=needs-cluster or --strict=approximated")
+		return misuse(fmt.Sprintf("unknown --strict %q", o.strict), nil, "use --strict, --strict=needs-cluster or --strict=approximated")
 	}
 	return checkTarget(o.target)
 }
@@ -127,7 +124,7 @@ func (app *App) translation(ctx context.Context, target string, inspect bool) (t
 // checkTarget refuses a --target that does not exist.
 func checkTarget(target string) error {
 	if target != string(translate.Portable) && target != string(translate.Owned) {
-		return problem.New(fmt.Sprintf("unknown --target %q", target), nil, "use portable or owned")
+		return misuse(fmt.Sprintf("unknown --target %q", target), nil, "use portable or owned")
 	}
 	return nil
 }

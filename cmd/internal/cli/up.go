@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/image"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -41,7 +42,14 @@ only what is not done yet.`,
 			if up.NoWait, err = noWait(cmd.Flags(), attach); err != nil {
 				return err
 			}
-			s, err := app.newSession(cmd.Context(), args, sessionOptions{plan: opts.dryRun})
+			if err := attach.check(cmd.Flags().Changed("detach")); err != nil {
+				return err
+			}
+			named := slices.Collect(maps.Keys(up.Scale))
+			if attach.exitCodeFrom != "" {
+				named = append(named, attach.exitCodeFrom)
+			}
+			s, err := app.newSession(cmd.Context(), args, sessionOptions{plan: opts.dryRun, named: named})
 			if err != nil {
 				return err
 			}
@@ -52,13 +60,13 @@ only what is not done yet.`,
 					return err
 				}
 				app.settle()
+				if opts.format == "json" {
+					return json.NewEncoder(app.Out).Encode(plan)
+				}
 				_, err = fmt.Fprint(app.Out, plan)
 				return err
 			}
 			if attach.stays() {
-				if err := attach.check(s, cmd.Flags().Changed("detach")); err != nil {
-					return err
-				}
 				return app.upAttached(cmd.Context(), s, up, attach)
 			}
 			result, err := s.engine.Up(cmd.Context(), up)
@@ -99,12 +107,12 @@ func noWait(flags *pflag.FlagSet, attach attachOptions) (bool, error) {
 	case attach.stays():
 		return false, nil
 	case !detach:
-		return false, problem.New("up --detach=false", errors.New("up returns when everything is ready"),
+		return false, misuse("up --detach=false", errors.New("up returns when everything is ready"),
 			"berth dev stays and follows the logs, and so does berth logs -f; --abort-on-container-exit stays until a container ends")
 	}
 	for _, name := range []string{"timeout", "no-log-prefix", "timestamps"} {
 		if flags.Changed(name) {
-			return false, problem.New("up --"+name, errors.New("it is for an up that stays"), "add --abort-on-container-exit, or leave it out")
+			return false, misuse("up --"+name, errors.New("it is for an up that stays"), "add --abort-on-container-exit, or leave it out")
 		}
 	}
 	return !wait, nil
@@ -139,7 +147,7 @@ func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
 		up.Scale[name] = n
 	}
 	if !slices.Contains([]string{"", "always", "missing", "never"}, up.Pull) {
-		return up, problem.New(fmt.Sprintf("--pull %q", up.Pull), nil, "choose always, missing or never")
+		return up, misuse(fmt.Sprintf("--pull %q", up.Pull), nil, "choose always, missing or never")
 	}
 	return up, nil
 }
@@ -148,7 +156,7 @@ func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
 func parseScale(s string) (service string, n int, err error) {
 	service, count, found := strings.Cut(s, "=")
 	if n, err = strconv.Atoi(count); !found || err != nil || n < 0 || service == "" {
-		return "", 0, problem.New(fmt.Sprintf("scale %q", s), nil, "write SERVICE=N, for example web=3")
+		return "", 0, misuse(fmt.Sprintf("scale %q", s), nil, "write SERVICE=N, for example web=3")
 	}
 	return service, n, nil
 }

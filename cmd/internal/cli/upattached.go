@@ -44,16 +44,16 @@ func (o *attachOptions) register(flags *pflag.FlagSet) {
 // stays reports whether up is to stay.
 func (o attachOptions) stays() bool { return o.onExit || o.onFailure || o.exitCodeFrom != "" }
 
-func (o attachOptions) check(s *session, detach bool) error {
+// check refuses combinations that mean nothing.
+func (o attachOptions) check(detach bool) error {
+	if !o.stays() {
+		return nil
+	}
 	if detach {
-		return problem.New("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
+		return misuse("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
 	}
 	if o.onExit && o.onFailure {
-		return problem.New("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "")
-	}
-	services := s.input.Project.ServiceNames()
-	if name := o.exitCodeFrom; name != "" && !slices.Contains(services, name) {
-		return problem.New(fmt.Sprintf("--exit-code-from %q", name), errors.New("there is no such service"), suggestion(name, services))
+		return misuse("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "leave one of them out")
 	}
 	return nil
 }
