@@ -18,7 +18,11 @@ const maxObject = 1 << 20
 // there: a live directory of an owned cluster, a copy in a ConfigMap or
 // Secret, a claim; never an empty directory in place of the user's files.
 func (t *translator) mountBind(p *podVolumes, l *mountList, s scope, attribute string, v types.ServiceVolumeConfig) {
-	b := bind{scope: s, attribute: attribute, volume: v, facts: t.in.Paths[v.Source]}
+	facts := t.in.Paths[v.Source]
+	if path.IsAbs(v.Source) {
+		v.Source = path.Clean(v.Source) // as Docker does: a mount of the cluster is found by it
+	}
+	b := bind{scope: s, attribute: attribute, volume: v, facts: facts}
 	d := hintDecoder{positions: t.in.Positions}
 	var hints mountHints
 	d.decode(attribute+"."+extension, v.Extensions[extension], &hints)

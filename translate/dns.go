@@ -89,13 +89,7 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 			config.Searches = append(config.Searches, t.zone(n))
 		}
 	}
-	for _, s := range u.svc.DNSSearch {
-		if s == "." || isDNSName(strings.TrimSuffix(strings.ToLower(s), ".")) {
-			config.Searches = append(config.Searches, s)
-		} else {
-			t.report.dropped(u.path+".dns_search", fmt.Sprintf("%q is no DNS name", s), "")
-		}
-	}
+	config.Searches = t.searches(u, config.Searches)
 	for _, o := range u.svc.DNSOpts {
 		name, value, ok := strings.Cut(o, ":")
 		if name == "" {
@@ -111,14 +105,45 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 	if policy == corev1.DNSNone && !slices.ContainsFunc(config.Options, func(o corev1.PodDNSConfigOption) bool { return o.Name == "ndots" }) {
 		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr(strconv.Itoa(t.dots() + 1))})
 	}
-	if len(config.Searches) > 32 {
-		t.report.dropped(u.path+".dns_search", "a pod has at most 32 search domains; the others are left out", "")
-		config.Searches = config.Searches[:32]
-	}
 	if len(config.Nameservers)+len(config.Searches)+len(config.Options) == 0 {
 		config = nil
 	}
 	return policy, config
+}
+
+// Bounds of the search list of a pod: its domains, and the characters of all.
+const (
+	maxSearches   = 32
+	maxSearchText = 2048
+)
+
+// searches adds dns_search of u to the zones that its pods search, as far as
+// the list of a pod goes.
+func (t *translator) searches(u *unit, zones []string) []string {
+	all := zones
+	for _, s := range u.svc.DNSSearch {
+		s = strings.ToLower(s)
+		if s == "." || isDNSName(strings.TrimSuffix(s, ".")) {
+			all = append(all, s)
+		} else {
+			t.report.dropped(u.path+".dns_search", fmt.Sprintf("%q is no DNS name", s), "")
+		}
+	}
+	size := -1
+	for i, s := range all {
+		if size += len(s) + 1; i < maxSearches && size <= maxSearchText {
+			continue
+		}
+		left := fmt.Sprintf("a pod has at most %d search domains of %d characters together; left out: ", maxSearches, maxSearchText)
+		if i < len(zones) {
+			t.report.dropped(u.path+".networks", left+"names of "+strings.Join(zones[i:], ", "), "put services that need each other on fewer networks")
+		}
+		if own := all[max(i, len(zones)):]; len(own) > 0 {
+			t.report.dropped(u.path+".dns_search", left+strings.Join(own, ", "), "")
+		}
+		return all[:i]
+	}
+	return all
 }
 
 // dots is the most dots that a name of the project has. A name with more is

@@ -160,15 +160,28 @@ func (t *translator) modelEnv(s scope) []corev1.EnvVar {
 				model = m.ModelVariable
 			}
 		}
-		vars = append(vars,
-			corev1.EnvVar{Name: endpoint, Value: modelEndpoint},
-			corev1.EnvVar{Name: model, Value: escape(t.modelName(key))})
+		vars = t.modelVariable(vars, s, key, endpoint, modelEndpoint)
+		vars = t.modelVariable(vars, s, key, model, escape(t.modelName(key)))
 		done := fmt.Sprintf("%s leads to the model runner of the host, %s, which must listen on TCP", endpoint, modelEndpoint)
 		if t.owned() {
 			t.report.approximated(s.path+".models."+key, done, "docker desktop enable model-runner --tcp 12434")
 		} else {
 			t.report.needsCluster(s.path+".models."+key, done, "point "+endpoint+" at a model server of the cluster")
 		}
+	}
+	return vars
+}
+
+// modelVariable adds one variable of a model, if there can be one.
+func (t *translator) modelVariable(vars []corev1.EnvVar, s scope, key, name, value string) []corev1.EnvVar {
+	path := s.path + ".models." + key
+	switch {
+	case !isEnvName(name):
+		t.report.dropped(path, fmt.Sprintf("Kubernetes allows no variable of the name %q", name), "give endpoint_var and model_var names of variables")
+	case !t.hasRoom(s, name, value):
+		t.report.dropped(path, fmt.Sprintf("left out: a pod has room for %d bytes of variables", maxVariables), "put variables into a file, with configs or secrets")
+	default:
+		vars = append(vars, corev1.EnvVar{Name: name, Value: value})
 	}
 	return vars
 }

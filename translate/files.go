@@ -144,10 +144,14 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 		f, ok := t.reference(fmt.Sprintf("%s.secrets[%d]", s.path, i), "secrets", t.files.secrets, types.FileReferenceConfig(c))
 		switch {
 		case !ok:
-		case strings.HasPrefix(f.target, "/") && !strings.HasPrefix(path.Clean(f.target), secretsDir+"/"):
+		case strings.HasPrefix(f.target, "/") && !strings.HasPrefix(path.Clean(f.target)+"/", secretsDir+"/"):
 			t.mountOne(p, l, s, f, true)
 		default:
 			rel := strings.TrimPrefix(strings.TrimPrefix(path.Clean("/"+f.target), secretsDir), "/")
+			if rel == "" || strings.HasPrefix(rel, "..") {
+				t.report.dropped(f.attribute, fmt.Sprintf("left out: a pod can have no secret %q in %s", f.target, secretsDir), "give it another target")
+				continue
+			}
 			together = append(together, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
 				LocalObjectReference: corev1.LocalObjectReference{Name: f.object.name},
 				Items:                []corev1.KeyToPath{{Key: f.object.key, Path: rel, Mode: ptr(f.mode & 0o777)}},
@@ -264,10 +268,17 @@ func uniqueTargets(list []corev1.VolumeProjection) []corev1.VolumeProjection {
 // mountOne mounts one config or secret as a single file.
 func (t *translator) mountOne(p *podVolumes, l *mountList, s scope, f fileMount, secret bool) {
 	target := path.Clean("/" + f.target)
+	if target == "/" {
+		t.report.dropped(f.attribute, fmt.Sprintf("left out: the target %q is no file", f.target), "name a file in target")
+		return
+	}
 	if !l.free(f.attribute, target) {
 		return
 	}
 	file := path.Base(target)
+	if strings.HasPrefix(file, "..") { // names of the kubelet's own in a volume
+		file = dataKey(file)
+	}
 	items := []corev1.KeyToPath{{Key: f.object.key, Path: file, Mode: ptr(f.mode & 0o777)}}
 	key := f.object.name + itemsKey(items)
 	var name string

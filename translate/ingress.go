@@ -191,7 +191,7 @@ func (t *translator) ingresses(u *unit) []Object {
 	for i, r := range u.routes {
 		name := u.kube
 		if i > 0 {
-			name = suffixed(u.kube, fmt.Sprintf("-route-%d", i+1), maxSubdomain)
+			name = t.kubeNames.within(maxSubdomain).take(suffixed(u.kube, fmt.Sprintf("-route-%d", i+1), maxSubdomain))
 		}
 		in := &networkingv1.Ingress{TypeMeta: typeMeta("networking.k8s.io/v1", "Ingress"), ObjectMeta: t.meta(name, u)}
 		annotations := maps.Clone(r.annotations)

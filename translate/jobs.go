@@ -58,7 +58,7 @@ func (t *translator) moreCronJobs(u *unit, first *batchv1.CronJob) []Object {
 	var out []Object
 	for i, s := range u.job.Triggers.Schedule[1:] {
 		c := first.DeepCopy()
-		c.Name = suffixed(u.kube, fmt.Sprintf("-%d", i+2), maxCron)
+		c.Name = t.kubeNames.within(maxCron).take(suffixed(u.kube, fmt.Sprintf("-%d", i+2), maxCron))
 		c.Spec.Schedule, c.Spec.TimeZone, c.Spec.StartingDeadlineSeconds = s.Cron, nil, nil
 		if s.Timezone != "" {
 			c.Spec.TimeZone = ptr(s.Timezone)

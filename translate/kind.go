@@ -49,7 +49,9 @@ func (t *translator) decideKinds() {
 	for _, u := range t.units {
 		u.kind = t.kindOf(u, awaited[u.path])
 		if u.kind == cronJob || u.kind == statefulSet {
-			u.kube = shorten(u.kube, u.kube, maxCron)
+			if len(u.kube) > maxCron {
+				u.kube = t.kubeNames.within(maxCron).take(u.kube)
+			}
 		}
 	}
 }

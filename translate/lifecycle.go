@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -77,26 +78,26 @@ func signalName(s string) string {
 		name = n
 	}
 	name = strings.TrimPrefix(name, "SIG")
-	if knownSignals[name] || realTimeSignal(name) {
+	if knownSignals[name] {
 		return "SIG" + name
 	}
-	return ""
+	return realTimeSignal(name)
 }
 
-// realTimeSignal reports whether name is RTMIN, RTMIN+1..15, RTMAX-14..1 or RTMAX.
-func realTimeSignal(name string) bool {
+// realTimeSignal returns the name of RTMIN, RTMIN+1..15, RTMAX-14..1 or RTMAX,
+// "" for anything else.
+func realTimeSignal(name string) string {
 	if name == "RTMIN" || name == "RTMAX" {
-		return true
+		return "SIG" + name
 	}
-	if n, ok := strings.CutPrefix(name, "RTMIN+"); ok {
-		i, ok := parseUint(n)
-		return ok && i >= 1 && i <= 15
+	for base, most := range map[string]int{"RTMIN+": 15, "RTMAX-": 14} {
+		if n, ok := strings.CutPrefix(name, base); ok {
+			if i, ok := parseUint(n); ok && i >= 1 && i <= most {
+				return "SIG" + base + strconv.Itoa(i) // +03 is no name of Kubernetes
+			}
+		}
 	}
-	if n, ok := strings.CutPrefix(name, "RTMAX-"); ok {
-		i, ok := parseUint(n)
-		return ok && i >= 1 && i <= 14
-	}
-	return false
+	return ""
 }
 
 var knownSignals = func() map[string]bool {
@@ -126,7 +127,7 @@ func (t *translator) hookCommand(path string, hooks []types.ServiceHook) []strin
 			t.report.dropped(at+".privileged", "the hook has the container's rights", "")
 		}
 		script := quoteAll(h.Command)
-		if env := exports(h.Environment); env != "" {
+		if env := t.exports(at+".environment.", h.Environment); env != "" {
 			script, shell = env+script, true
 		}
 		if h.WorkingDir != "" {
@@ -148,14 +149,30 @@ func (t *translator) hookCommand(path string, hooks []types.ServiceHook) []strin
 }
 
 // exports returns "A='b' C='d' " for a shell.
-func exports(env types.MappingWithEquals) string {
+func (t *translator) exports(path string, env types.MappingWithEquals) string {
 	var b strings.Builder
 	for _, name := range sortedKeys(env) {
-		if v := env[name]; v != nil {
+		v := env[name]
+		switch {
+		case v == nil:
+		case !isShellName(name):
+			t.report.dropped(path+name, fmt.Sprintf("a shell, which runs the hook, has no variable of the name %q", name), "rename the variable")
+		default:
 			b.WriteString(name + "=" + quote(*v) + " ")
 		}
 	}
 	return b.String()
+}
+
+// isShellName reports whether a shell takes name for a variable.
+func isShellName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func quoteAll(args []string) string {

@@ -97,6 +97,11 @@ func newNameSet(limit int) *nameSet {
 	return &nameSet{taken: map[string]bool{}, limit: limit}
 }
 
+// within is the same set for names with another limit.
+func (n *nameSet) within(limit int) *nameSet {
+	return &nameSet{taken: n.taken, limit: limit}
+}
+
 // take returns a free name made of original: itself when it is valid and free.
 func (n *nameSet) take(original string) string {
 	name := shorten(sanitize(original), original, n.limit)

@@ -17,6 +17,9 @@ const (
 	smallMemory = 16 << 20 // bytes
 )
 
+// maxCPUs bounds numbers of CPUs.
+const maxCPUs = 1e6
+
 const gpuResource = "nvidia.com/gpu"
 
 // resources returns limits and requests of a container.
@@ -67,7 +70,7 @@ func (t *translator) limits(s scope) (cpu, memory int64) {
 		if period <= 0 {
 			period = 100_000
 		}
-		cpu = max(1, s.spec.CPUQuota*1000/period)
+		cpu = min(max(1, min(s.spec.CPUQuota, math.MaxInt64/1000)*1000/period), maxCPUs*1000)
 	} else if s.spec.CPUPeriod > 0 && s.spec.CPUQuota <= 0 {
 		t.report.dropped(s.path+".cpu_period", "limits nothing without cpu_quota", "")
 	}
@@ -85,7 +88,7 @@ func (t *translator) limits(s scope) (cpu, memory int64) {
 // reservations returns what is set aside, as limits does.
 func (t *translator) reservations(s scope) (cpu, memory int64) {
 	if s.spec.CPUShares > 0 {
-		cpu = max(1, s.spec.CPUShares*1000/1024)
+		cpu = min(max(1, min(s.spec.CPUShares, math.MaxInt64/1000)*1000/1024), maxCPUs*1000)
 	}
 	memory = int64(s.spec.MemReservation)
 	if r := deployResources(s); r != nil && r.Reservations != nil {
@@ -112,7 +115,7 @@ func milli(cpus float64) int64 {
 	if cpus <= 0 || math.IsNaN(cpus) {
 		return 0
 	}
-	return max(1, int64(math.Round(min(cpus, 1e6)*1000)))
+	return max(1, int64(math.Round(min(cpus, maxCPUs)*1000)))
 }
 
 // storageLimit reads storage_opt.size.

@@ -94,7 +94,7 @@ func (t *translator) seccomp(c *corev1.SecurityContext, path, value string) {
 }
 
 func (t *translator) appArmor(c *corev1.SecurityContext, path, value string) {
-	switch value {
+	switch value = strings.TrimSpace(value); value {
 	case "unconfined":
 		c.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
 	case "", "docker-default":

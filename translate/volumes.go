@@ -326,7 +326,7 @@ func claimSource(claim string) corev1.VolumeSource {
 }
 
 // copyContainers returns the init containers that fill volumes from images.
-func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
+func (t *translator) copyContainers(p *podVolumes, names *nameSet) []corev1.Container {
 	if len(p.copies) == 0 {
 		return nil
 	}
@@ -352,7 +352,7 @@ func (t *translator) copyContainers(p *podVolumes) []corev1.Container {
 			}
 		}
 		out = append(out, corev1.Container{
-			Name:            fmt.Sprintf("fill-%d", i+1),
+			Name:            names.take(fmt.Sprintf("fill-%d", i+1)),
 			Image:           podImage(c.scope),
 			ImagePullPolicy: t.pullPolicy(c.scope),
 			Command:         append(append(command, from, filled), c.place...),

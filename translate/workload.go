@@ -41,7 +41,7 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 	}
 	spec := t.podSpec(u, units)
 	t.letWrite(&spec, volumes, units, containers)
-	spec.InitContainers = append(t.copyContainers(volumes), hooks...)
+	spec.InitContainers = append(t.copyContainers(volumes, containerNames), hooks...)
 	spec.Containers = containers
 	spec.Volumes = volumes.volumes
 	if slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.StopSignal != nil }) {

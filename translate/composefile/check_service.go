@@ -41,6 +41,9 @@ func (c serviceCheck) source() {
 	if s.Build == nil && s.Image == "" && s.Provider == nil {
 		c.wrong("", "give it `image: NAME` or `build: DIRECTORY`", "it has neither an image nor a build section")
 	}
+	if strings.ContainsAny(s.Image, " \t\r\n") {
+		c.wrong(".image", "write it as NAME:TAG", "%q has blanks and is no image", s.Image)
+	}
 	if s.Build == nil {
 		return
 	}
@@ -124,6 +127,9 @@ func (c serviceCheck) dependencies() {
 func (c serviceCheck) references() {
 	s, p := c.service, c.project
 	for i, v := range s.Volumes {
+		if v.Source == "" && (v.Type == types.VolumeTypeBind || v.Type == types.VolumeTypeImage) {
+			c.wrong(fmt.Sprintf(".volumes[%d]", i), "add `source:`", "a volume of type %s needs a source", v.Type)
+		}
 		if v.Type != types.VolumeTypeVolume || v.Source == "" {
 			continue
 		}
