@@ -17,7 +17,7 @@ const nginxAnnotation = "nginx.ingress.kubernetes.io/"
 type route struct {
 	hosts       []string // sorted
 	paths       []string // sorted; "/" for everything
-	strip       bool     // the paths are taken off before the request is passed on
+	strip       []string // prefixes that are taken off before the request is passed on
 	port        int
 	tls         string // name of the Secret, "" for none
 	annotations map[string]string
@@ -161,20 +161,39 @@ func (t *translator) anySize(annotations map[string]string) {
 	}
 }
 
-// backend returns the annotations that a port's own protocol asks for.
+// backend returns the annotations that a port's own protocol asks for. Some
+// ports are known to speak HTTPS when nothing says otherwise.
 func (t *translator) backend(u *unit, port int) map[string]string {
-	out := map[string]string{}
-	protocol := ""
+	if protocol := protocolAt(u, port); protocol == "" && (port == 443 || port == 8443 || port == 9443) {
+		return t.backendFor(u, port, "https")
+	}
+	return t.backendFor(u, port, "")
+}
+
+// protocolAt is the application protocol that the project gives a port of u.
+func protocolAt(u *unit, port int) string {
 	for _, p := range u.ports.known {
 		if p.number == port && p.protocol == "tcp" {
-			protocol = strings.TrimPrefix(p.appProtocol, "kubernetes.io/")
+			return strings.TrimPrefix(p.appProtocol, "kubernetes.io/")
 		}
 	}
-	switch {
-	case protocol == "https" || protocol == "wss" || protocol == "" && (port == 443 || port == 8443 || port == 9443):
+	return ""
+}
+
+// backendFor returns the annotations for a port that speaks a protocol, "" for
+// the port's own.
+func (t *translator) backendFor(u *unit, port int, protocol string) map[string]string {
+	out := map[string]string{}
+	if protocol == "" {
+		protocol = protocolAt(u, port)
+	}
+	switch protocol {
+	case "https", "wss":
 		out[nginxAnnotation+"backend-protocol"] = "HTTPS"
-	case protocol == "grpc" || protocol == "h2c":
+	case "grpc", "h2c":
 		out[nginxAnnotation+"backend-protocol"] = "GRPC"
+	case "grpcs":
+		out[nginxAnnotation+"backend-protocol"] = "GRPCS"
 	}
 	t.anySize(out)
 	if protocol == "ws" || protocol == "wss" {
@@ -208,9 +227,9 @@ func (t *translator) ingresses(u *unit) []Object {
 			if slices.Contains(r.exact, p) {
 				kind = networkingv1.PathTypeExact
 			}
-			if r.strip && p != "/" {
+			if r.prefixOf(p) != "" {
 				kind = networkingv1.PathTypeImplementationSpecific
-				p = strings.TrimSuffix(p, "/") + "(/|$)(.*)"
+				p = r.pattern(p)
 				annotations[nginxAnnotation+"use-regex"] = "true"
 				annotations[nginxAnnotation+"rewrite-target"] = "/$2"
 			}

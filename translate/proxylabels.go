@@ -3,7 +3,6 @@ package translate
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -43,6 +42,9 @@ func exposedPort(u *unit) int {
 	return 80
 }
 
+// virtualKeys are the variables of nginx-proxy that virtualHosts reads.
+var virtualKeys = map[string]bool{"VIRTUAL_HOST": true, "VIRTUAL_PORT": true, "VIRTUAL_PATH": true, "VIRTUAL_DEST": true, "VIRTUAL_PROTO": true}
+
 // virtualHosts reads VIRTUAL_HOST and its kin, of nginx-proxy.
 func (t *translator) virtualHosts(u *unit) []route {
 	value := func(name string) string {
@@ -51,26 +53,42 @@ func (t *translator) virtualHosts(u *unit) []route {
 		}
 		return ""
 	}
-	if value("VIRTUAL_HOST") == "" {
+	lost := func(name, why string) { t.report.dropped(u.path+".environment."+name, why, "") }
+	if value("VIRTUAL_HOST")+value("VIRTUAL_HOST_MULTIPORTS") == "" {
 		return nil
+	}
+	for _, name := range sortedKeys(u.svc.Environment) {
+		if strings.HasPrefix(name, "VIRTUAL_") && !virtualKeys[name] {
+			lost(name, "no counterpart in the Ingress")
+		}
 	}
 	path := u.path + ".environment.VIRTUAL_HOST"
 	if value("NETWORK_ACCESS") == "internal" {
 		t.guard(u, path, "NETWORK_ACCESS")
 		return nil
 	}
-	r := route{port: exposedPort(u), annotations: map[string]string{}}
-	if n, err := strconv.Atoi(value("VIRTUAL_PORT")); err == nil && n > 0 && n <= 65535 {
-		r.port = n
+	r := route{port: portNumber(value("VIRTUAL_PORT"), exposedPort(u))}
+	if text := value("VIRTUAL_PORT"); text != "" && portNumber(text, 0) == 0 {
+		lost("VIRTUAL_PORT", fmt.Sprintf("%q is no port; the Ingress leads to %d", text, r.port))
 	}
+	protocol := value("VIRTUAL_PROTO")
+	switch protocol {
+	case "", "http", "https", "grpc", "grpcs":
+	default:
+		lost("VIRTUAL_PROTO", fmt.Sprintf("the Ingress speaks HTTP to the service, not %q", protocol))
+	}
+	r.annotations = t.backendFor(u, r.port, protocol)
+	delete(r.annotations, nginxAnnotation+"proxy-body-size") // nginx-proxy has the limit of nginx too
 	if p := value("VIRTUAL_PATH"); strings.HasPrefix(p, "/") {
 		if r.paths = t.validPaths(u.path+".environment.VIRTUAL_PATH", []string{p}); len(r.paths) == 0 {
 			return nil
 		}
-		r.strip = value("VIRTUAL_DEST") == "/"
 	}
-	if strings.HasPrefix(value("VIRTUAL_PROTO"), "https") {
-		r.annotations[nginxAnnotation+"backend-protocol"] = "HTTPS"
+	switch dest := value("VIRTUAL_DEST"); {
+	case dest == "/":
+		r.strip = r.paths
+	case dest != "" && (len(r.paths) == 0 || dest != r.paths[0]):
+		lost("VIRTUAL_DEST", fmt.Sprintf("the Ingress passes paths on as they are, not below %q", dest))
 	}
 	r.hosts = t.validHosts(path, strings.Split(value("VIRTUAL_HOST"), ","))
 	if len(r.hosts) == 0 {
@@ -140,17 +158,19 @@ func (t *translator) caddyRoutes(u *unit, labels map[string]string) []route {
 			site, _, _ = strings.Cut(site, "/")
 			hosts = append(hosts, site)
 		}
-		r := route{hosts: t.validHosts(path, hosts), port: exposedPort(u), annotations: map[string]string{}}
-		t.anySize(r.annotations)
+		r := route{hosts: t.validHosts(path, hosts), port: exposedPort(u)}
 		if len(r.hosts) == 0 {
 			continue
 		}
-		open := true
+		open, scheme := true, ""
 		for _, name := range sortedKeys(labels) {
 			if rest, ok := strings.CutPrefix(name, key+"."); ok {
 				if by := caddyGuard(rest); by != "" && open {
 					open = false
 					t.guard(u, path, "Caddy's "+by)
+				}
+				if m := caddyUpstreams.FindStringSubmatch(labels[name]); m != nil {
+					scheme = m[1]
 				}
 				t.caddyDirective(u, &r, rest, labels[name])
 			}
@@ -162,6 +182,7 @@ func (t *translator) caddyRoutes(u *unit, labels map[string]string) []route {
 		if r.paths = t.validPaths(path, r.paths); wanted > 0 && len(r.paths) == 0 {
 			continue
 		}
+		r.annotations = t.backendFor(u, r.port, scheme)
 		t.report.exact(path, "an Ingress for "+strings.Join(r.hosts, ", "))
 		out = append(out, r)
 	}
@@ -170,7 +191,7 @@ func (t *translator) caddyRoutes(u *unit, labels map[string]string) []route {
 
 var (
 	caddySite      = regexp.MustCompile(`^caddy_[0-9]+$`)
-	caddyUpstreams = regexp.MustCompile(`\{\{\s*upstreams(?:\s+https?)?(?:\s+([0-9]+))?\s*\}\}`)
+	caddyUpstreams = regexp.MustCompile(`\{\{\s*upstreams(?:\s+(https?))?(?:\s+([0-9]+))?\s*\}\}`)
 )
 
 // caddyGuard returns the directive of a label that keeps users out, "" for
@@ -197,10 +218,8 @@ func (t *translator) caddyDirective(u *unit, r *route, directive, value string) 
 		t.report.dropped(u.path+".labels", fmt.Sprintf("Caddy's %q has no counterpart in the Ingress", directive), "")
 		return
 	}
-	if m := caddyUpstreams.FindStringSubmatch(value); m != nil && m[1] != "" {
-		if n, err := strconv.Atoi(m[1]); err == nil && n > 0 && n <= 65535 {
-			r.port = n
-		}
+	if m := caddyUpstreams.FindStringSubmatch(value); m != nil {
+		r.port = portNumber(m[2], r.port)
 	}
 	if first, _, ok := strings.Cut(value, " "); ok && strings.HasPrefix(first, "/") {
 		r.paths = append(r.paths, strings.TrimSuffix(first, "*"))

@@ -7,46 +7,138 @@ import (
 	"strings"
 )
 
+// traefikLabels are Traefik's labels of a service, by what they speak of.
+type traefikLabels struct {
+	all      map[string]string
+	keys     []string                     // of all, sorted
+	routers  map[string]map[string]string // options, in lower case, by name
+	services map[string]map[string]string
+	used     map[string]bool // labels, in lower case, that the routes have
+}
+
+func readTraefik(labels map[string]string) *traefikLabels {
+	l := &traefikLabels{all: labels, routers: map[string]map[string]string{}, services: map[string]map[string]string{}, used: map[string]bool{}}
+	for _, key := range sortedKeys(labels) {
+		rest, ok := cutFold(key, "traefik.")
+		if !ok {
+			continue
+		}
+		l.keys = append(l.keys, key)
+		for prefix, table := range map[string]map[string]map[string]string{"http.routers.": l.routers, "http.services.": l.services} {
+			at, ok := cutFold(rest, prefix)
+			name, option, more := strings.Cut(at, ".")
+			if !ok || !more {
+				continue
+			}
+			if table[name] == nil {
+				table[name] = map[string]string{}
+			}
+			table[name][strings.ToLower(option)] = labels[key]
+		}
+	}
+	return l
+}
+
+// find looks up a label without regard to case.
+func (l *traefikLabels) find(name string) (string, bool) {
+	for _, key := range l.keys {
+		if strings.EqualFold(key, name) {
+			l.used[name] = true
+			return l.all[key], true
+		}
+	}
+	return "", false
+}
+
+// service returns the options of a Traefik service: of the named one, else of
+// the first that says its port.
+func (l *traefikLabels) service(router map[string]string) (name string, options map[string]string) {
+	name, _, _ = strings.Cut(router["service"], "@")
+	if name != "" {
+		return name, l.services[name]
+	}
+	names := sortedKeys(l.services)
+	for _, n := range names {
+		if l.services[n]["loadbalancer.server.port"] != "" {
+			return n, l.services[n]
+		}
+	}
+	if len(names) > 0 {
+		return names[0], l.services[names[0]]
+	}
+	return "", nil
+}
+
+// use notes which options of a router or service the routes have.
+func (l *traefikLabels) use(table, name string, options ...string) {
+	for _, option := range options {
+		l.used[strings.ToLower("traefik.http."+table+"."+name+"."+option)] = true
+	}
+}
+
+// rest are the labels that the routes lack.
+func (l *traefikLabels) rest() []string {
+	return slices.DeleteFunc(slices.Clone(l.keys), func(key string) bool {
+		name := strings.ToLower(key)
+		if l.used[name] || strings.HasPrefix(name, "traefik.http.middlewares.") || strings.HasPrefix(name, "traefik.docker.") {
+			return true // middlewares are looked at where a router names them; pods have one network
+		}
+		value := strings.ToLower(l.all[key])
+		return strings.HasSuffix(name, ".entrypoints") && strings.HasPrefix(name, "traefik.http.") && strings.Trim(value, "webscurhtp,- ") == "" ||
+			strings.HasSuffix(name, ".loadbalancer.passhostheader") && value == "true"
+	})
+}
+
 // traefikRoutes reads Traefik's router labels.
 func (t *translator) traefikRoutes(u *unit, labels map[string]string) []route {
-	if enabled, ok := labelFold(labels, "traefik.enable"); ok {
+	l := readTraefik(labels)
+	if enabled, ok := l.find("traefik.enable"); ok {
 		if on, err := strconv.ParseBool(strings.ToLower(enabled)); err == nil && !on {
 			return nil
 		}
 	}
-	var routers map[string]map[string]string
-	for key, value := range labels {
-		if rest, ok := cutFold(key, "traefik.http.routers."); ok {
-			if name, option, ok := strings.Cut(rest, "."); ok {
-				if routers == nil {
-					routers = map[string]map[string]string{}
-				}
-				if routers[name] == nil {
-					routers[name] = map[string]string{}
-				}
-				routers[name][strings.ToLower(option)] = value
-			}
-		}
-	}
 	var out []route
-	for _, name := range sortedKeys(routers) {
-		out = append(out, t.traefikRouter(u, labels, name, routers[name])...)
+	for _, name := range sortedKeys(l.routers) {
+		out = append(out, t.traefikRouter(u, l, name)...)
 	}
-	if rule, ok := labels["traefik.frontend.rule"]; ok { // Traefik 1
-		if by := traefik1Guard(labels); by != "" {
-			t.guard(u, u.path+".labels", by)
-		} else if hosts, ok := strings.CutPrefix(rule, "Host:"); ok {
-			r := route{hosts: t.validHosts(u.path+".labels", strings.Split(hosts, ",")), port: exposedPort(u), annotations: map[string]string{}}
-			t.anySize(r.annotations)
-			if n, err := strconv.Atoi(labels["traefik.port"]); err == nil && n > 0 && n <= 65535 {
-				r.port = n
-			}
-			if len(r.hosts) > 0 {
-				out = append(out, r)
-			}
-		}
+	out = append(out, t.traefik1(u, l)...)
+	if rest := l.rest(); len(rest) > 0 {
+		t.report.dropped(u.path+".labels", "no counterpart in the Ingress: "+strings.Join(rest, ", "), "")
 	}
 	return out
+}
+
+// traefik1 reads the labels of Traefik 1.
+func (t *translator) traefik1(u *unit, l *traefikLabels) []route {
+	rule, ok := l.all["traefik.frontend.rule"]
+	if !ok {
+		return nil
+	}
+	if by := traefik1Guard(l.keys); by != "" {
+		t.guard(u, u.path+".labels", by)
+		return nil
+	}
+	hosts, ok := strings.CutPrefix(rule, "Host:")
+	if !ok {
+		return nil
+	}
+	for _, name := range []string{"frontend.rule", "port", "protocol", "backend"} {
+		l.used["traefik."+name] = true
+	}
+	port := portNumber(l.all["traefik.port"], exposedPort(u))
+	r := route{hosts: t.validHosts(u.path+".labels", strings.Split(hosts, ",")), port: port, annotations: t.backendFor(u, port, l.all["traefik.protocol"])}
+	if len(r.hosts) == 0 {
+		return nil
+	}
+	return []route{r}
+}
+
+// portNumber reads the number of a port, which is another one when it is none.
+func portNumber(text string, other int) int {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 65535 {
+		return n
+	}
+	return other
 }
 
 // cutFold is strings.CutPrefix without regard to case.
@@ -58,18 +150,23 @@ func cutFold(s, prefix string) (string, bool) {
 }
 
 // traefikRouter translates one router.
-func (t *translator) traefikRouter(u *unit, labels map[string]string, name string, router map[string]string) []route {
-	path := u.path + ".labels"
+func (t *translator) traefikRouter(u *unit, l *traefikLabels, name string) []route {
+	path, router := u.path+".labels", l.routers[name]
 	rule := router["rule"]
 	if rule == "" {
+		return nil
+	}
+	l.use("routers", name, "rule", "service", "middlewares", "tls", "tls.certresolver")
+	if len(rule) > maxRuleText {
+		u.guarded = true
+		t.report.dropped(path, fmt.Sprintf("the router %q is left out: its rule is longer than %d characters", name, maxRuleText), "set x-berth.host and x-berth.path")
 		return nil
 	}
 	matches, unknown := parseRule(rule)
 	for _, m := range unknown {
 		t.report.dropped(path, fmt.Sprintf("the router %q: %s has no counterpart in an Ingress; what it is part of is left out", name, m), "set x-berth.host and x-berth.path")
 	}
-	base := route{port: t.traefikPort(u, labels, router["service"]), annotations: map[string]string{}}
-	t.anySize(base.annotations)
+	base := t.traefikBackend(u, l, router)
 	if by := t.traefikMiddlewares(u, router["middlewares"], &base, 0); by != "" {
 		t.guard(u, path, by)
 		return nil
@@ -95,46 +192,34 @@ func (t *translator) traefikRouter(u *unit, labels map[string]string, name strin
 			}
 			r.hosts = []string{t.defaultHost(u)}
 		}
-		out = append(out, r)
+		out = append(out, t.stripped(path, r)...)
 		t.report.exact(path, "an Ingress for "+strings.Join(r.hosts, ", "))
 	}
 	return out
 }
 
-// traefikPort is the port of a Traefik service: the named one, else the only
-// one that the labels define.
-func (t *translator) traefikPort(u *unit, labels map[string]string, service string) int {
-	service, _, _ = strings.Cut(service, "@")
-	for _, key := range sortedKeys(labels) {
-		rest, ok := cutFold(key, "traefik.http.services.")
-		if !ok {
-			continue
-		}
-		name, option, _ := strings.Cut(rest, ".")
-		if !strings.EqualFold(option, "loadbalancer.server.port") || service != "" && name != service {
-			continue
-		}
-		if n, err := strconv.Atoi(labels[key]); err == nil && n > 0 && n <= 65535 {
-			return n
+// traefikBackend is where a router leads: port, protocol and stickiness of its
+// Traefik service.
+func (t *translator) traefikBackend(u *unit, l *traefikLabels, router map[string]string) route {
+	name, options := l.service(router)
+	port := portNumber(options["loadbalancer.server.port"], exposedPort(u))
+	scheme := strings.ToLower(options["loadbalancer.server.scheme"])
+	l.use("services", name, "loadbalancer.server.port", "loadbalancer.server.scheme", "loadbalancer.sticky", "loadbalancer.sticky.cookie", "loadbalancer.sticky.cookie.name")
+	r := route{port: port, annotations: t.backendFor(u, port, scheme)}
+	cookie, sticky := options["loadbalancer.sticky.cookie.name"]
+	if sticky || options["loadbalancer.sticky.cookie"] == "true" || options["loadbalancer.sticky"] == "true" {
+		r.annotations[nginxAnnotation+"affinity"] = "cookie"
+		if isLabelValue(cookie) && cookie != "" {
+			r.annotations[nginxAnnotation+"session-cookie-name"] = cookie
 		}
 	}
-	return exposedPort(u)
-}
-
-// labelFold looks up a label without regard to case.
-func labelFold(labels map[string]string, name string) (string, bool) {
-	for _, key := range sortedKeys(labels) {
-		if strings.EqualFold(key, name) {
-			return labels[key], true
-		}
-	}
-	return "", false
+	return r
 }
 
 // traefik1Guard returns the label of Traefik 1 that keeps users out, "" for
 // none.
-func traefik1Guard(labels map[string]string) string {
-	for _, key := range sortedKeys(labels) {
+func traefik1Guard(keys []string) string {
+	for _, key := range keys {
 		if strings.HasPrefix(key, "traefik.frontend.auth") || strings.HasPrefix(key, "traefik.frontend.whiteList") {
 			return key
 		}
@@ -164,7 +249,7 @@ func (t *translator) traefikMiddlewares(u *unit, list string, r *route, depth in
 			case option == "buffering.maxrequestbodybytes":
 				r.annotations[nginxAnnotation+"proxy-body-size"] = options[option]
 			case strings.HasPrefix(option, "stripprefix.prefixes"):
-				r.strip = true
+				r.strip = append(r.strip[:len(r.strip):len(r.strip)], splitList(options[option])...)
 			case option == "stripprefix.forceslash":
 			case slices.Contains([]string{"basicauth", "digestauth", "forwardauth", "ipallowlist", "ipwhitelist", "plugin"}, kind):
 				return fmt.Sprintf("the middleware %q (%s)", name, kind)

@@ -22,8 +22,11 @@ func parseRule(rule string) (matches []match, unknown []string) {
 	return matches, p.unknown
 }
 
-// maxRule bounds the alternatives and the depth of a rule.
-const maxRule = 64
+// Bounds of a rule: of its alternatives and its depth, and of its characters.
+const (
+	maxRule     = 64
+	maxRuleText = 4 << 10
+)
 
 type ruleParser struct {
 	text    string
@@ -47,10 +50,16 @@ func (p *ruleParser) or(depth int) []match {
 	for p.skip("||") {
 		out = append(out, p.and(depth)...)
 	}
-	if len(out) > maxRule {
-		out = out[:maxRule]
+	return p.bounded(out)
+}
+
+// bounded keeps the first alternatives of many.
+func (p *ruleParser) bounded(list []match) []match {
+	if len(list) <= maxRule {
+		return list
 	}
-	return out
+	p.unknown = append(p.unknown, fmt.Sprintf("the %d. alternative and those after it", maxRule+1))
+	return list[:maxRule]
 }
 
 func (p *ruleParser) and(depth int) []match {
@@ -64,7 +73,7 @@ func (p *ruleParser) and(depth int) []match {
 					p.unknown = append(p.unknown, "one condition of hosts or paths on top of another")
 					a.wide = true
 				}
-				if len(both) < maxRule {
+				if len(both) <= maxRule {
 					both = append(both, match{
 						hosts: append(slices.Clone(a.hosts), b.hosts...), paths: append(slices.Clone(a.paths), b.paths...),
 						exact: append(slices.Clone(a.exact), b.exact...), wide: a.wide || b.wide,
@@ -72,22 +81,23 @@ func (p *ruleParser) and(depth int) []match {
 				}
 			}
 		}
-		out = both
+		out = p.bounded(both)
 	}
 	return out
 }
 
 func (p *ruleParser) one(depth int) []match {
+	if depth > maxRule {
+		p.unknown, p.at = append(p.unknown, fmt.Sprintf("a condition within %d others", maxRule)), len(p.text)
+		return []match{{wide: true}}
+	}
 	if p.skip("!") {
 		p.unknown = append(p.unknown, "a negation")
 		p.one(depth + 1)
 		return []match{{wide: true}}
 	}
 	if p.skip("(") {
-		var out []match
-		if depth < maxRule {
-			out = p.or(depth + 1)
-		}
+		out := p.or(depth + 1)
 		p.skip(")")
 		return out
 	}
