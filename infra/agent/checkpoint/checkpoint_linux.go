@@ -113,6 +113,9 @@ func Swap(nodes []Node) error {
 			return nil
 		}
 		if exists(live) {
+			if err := keepFlags(live, next); err != nil {
+				return err
+			}
 			if err := os.RemoveAll(former); err != nil {
 				return err
 			}
@@ -125,6 +128,24 @@ func Swap(nodes []Node) error {
 		}
 		return toDisk(n.Volume)
 	})
+}
+
+// flagsFile is the one file that belongs to the node and not to the state that is
+// brought back: the entry point of kind's node image puts the node's address there
+// when it has changed since the node's last start, which it knows from a file
+// outside of the state.
+const flagsFile = "lib/kubelet/kubeadm-flags.env"
+
+// keepFlags gives the state in next the flags that live has.
+func keepFlags(live, next string) error {
+	flags, err := os.ReadFile(filepath.Join(live, flagsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no kubelet has been there
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(next, flagsFile), flags, 0o644)
 }
 
 // Forget removes what another Prepare built, complete or not.

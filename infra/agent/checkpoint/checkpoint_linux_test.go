@@ -150,6 +150,25 @@ func TestACheckpointCanBeBroughtBackTwice(t *testing.T) {
 
 // Whatever moment a restore is killed at, doing it again ends well, and another
 // checkpoint's restore after it is not given the first one's state.
+// The address that a node got after the checkpoint was taken is the one that kind
+// replaces at the next start: kubelets of two nodes with one address are the end of
+// the routes between their pods.
+func TestARestoredNodeKeepsItsAddress(t *testing.T) {
+	needRoot(t)
+	n := newNode(t)
+	write(t, live(n, flagsFile), "--node-ip=172.18.0.3")
+	store := t.TempDir()
+	must(t, Save(t.Context(), store, []Node{n}, func(Message) {}))
+	write(t, live(n, flagsFile), "--node-ip=172.18.0.5")
+	write(t, live(n, etcdFile), "etcd after")
+	must(t, Prepare(t.Context(), store, []Node{n}), Swap([]Node{n}), Clean([]Node{n}))
+	for name, want := range map[string]string{flagsFile: "--node-ip=172.18.0.5", etcdFile: "etcd before"} {
+		if got, err := os.ReadFile(live(n, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 func TestAnInterruptedRestoreIsDoneAgain(t *testing.T) {
 	at := func(n Node, dir string) string { return filepath.Join(n.Volume, dir) }
 	for name, interrupted := range map[string]func(t *testing.T, n Node, store string){

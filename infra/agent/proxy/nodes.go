@@ -136,7 +136,7 @@ func (n *nodes) dialTCP(ctx context.Context, port int) (*net.TCPConn, error) {
 	defer cancel()
 	dialer := net.Dialer{Timeout: n.opts.DialTimeout}
 	var last error
-	for {
+	for pause := n.opts.RetryEvery; ; pause = n.opts.longer(pause) {
 		for _, x := range n.order() {
 			conn, err := n.dialNode(ctx, dialer, x, port)
 			if err == nil {
@@ -150,7 +150,7 @@ func (n *nodes) dialTCP(ctx context.Context, port int) (*net.TCPConn, error) {
 				last = ctx.Err()
 			}
 			return nil, last
-		case <-time.After(n.opts.RetryEvery):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	DialTimeout  time.Duration // for one node to accept a connection, default 400 ms: a lost SYN is repeated after a second
 	Patience     time.Duration // for all nodes together, while they refuse, default 3 s
-	RetryEvery   time.Duration // between two rounds over the nodes, default 50 ms
+	RetryEvery   time.Duration // between the first two rounds over the nodes, default 50 ms; see longer
 	BadFor       time.Duration // how long a silent node is asked last, default 5 s
 	ResolveEvery time.Duration // how long a node's address is believed, default 10 s
 	UDPIdle      time.Duration // after which a UDP session ends, default 90 s
@@ -40,6 +40,14 @@ func (o Options) withDefaults() Options {
 		o.Log = func(string) {}
 	}
 	return o
+}
+
+// longer is the pause between two rounds after one of the given length. They
+// grow because Linux answers what it cannot route with few errors a second, to
+// each sender (a burst of five or so, then one): whoever asks faster learns nothing,
+// and a datagram that no error comes back for counts as delivered.
+func (o Options) longer(pause time.Duration) time.Duration {
+	return min(2*pause, 16*o.RetryEvery)
 }
 
 // A Proxy forwards the routes of its latest configuration.

@@ -146,8 +146,9 @@ type udpSession struct {
 
 	conn   *net.UDPConn
 	node   *node
-	last   []byte    // what was sent last
-	sentAt time.Time // when the client sent it
+	last   []byte        // what was sent last
+	sentAt time.Time     // when the client sent it
+	pause  time.Duration // before it is sent again
 }
 
 // brokenConn is a connection that returned an error.
@@ -183,7 +184,7 @@ func (s *udpSession) run(ctx context.Context) {
 			idle.Reset(opts.UDPIdle - silent)
 		case d := <-s.queue:
 			s.touch()
-			s.last, s.sentAt = d, time.Now()
+			s.last, s.sentAt, s.pause = d, time.Now(), opts.RetryEvery
 			refused = !s.send(ctx, failed)
 		case broken := <-failed:
 			if broken.conn == s.conn {
@@ -195,7 +196,8 @@ func (s *udpSession) run(ctx context.Context) {
 			again = nil
 		}
 		if refused && time.Since(s.sentAt) < opts.Patience {
-			again = time.After(opts.RetryEvery)
+			again = time.After(s.pause)
+			s.pause = opts.longer(s.pause)
 		}
 	}
 }
