@@ -29,6 +29,7 @@ func project(n int, shape string) translate.Input {
 		s.HealthCheck = &types.HealthCheckConfig{Test: types.HealthCheckTest{"CMD", "true"}, Interval: &interval}
 		s.Labels = types.Labels{"tier": "front", "traefik.http.routers.x.rule": "Host(`a.example.com`)"}
 		s.CPUS, s.MemLimit = 0.5, 1<<28
+		s.Links = []string{fmt.Sprintf("service-%d:linked", (i+1)%n)}
 		s.DependsOn = dependsOn(i, shape)
 		p.Services[name] = s
 		p.Volumes[fmt.Sprintf("data-%d", i)] = types.VolumeConfig{}
@@ -60,13 +61,15 @@ func BenchmarkTranslate(b *testing.B) {
 	for _, shape := range testneed.Shapes() {
 		for _, n := range []int{10, 100, 1000, 5000} {
 			in := project(n, shape)
-			b.Run(fmt.Sprintf("%s/%d", shape, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					mustTranslate(b, in, targets()["owned"])
-				}
-				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/service")
-			})
+			for _, target := range []string{"owned", "zones"} {
+				b.Run(fmt.Sprintf("%s/%s/%d", target, shape, n), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						mustTranslate(b, in, targets()[target])
+					}
+					b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/service")
+				})
+			}
 		}
 	}
 }
@@ -75,14 +78,16 @@ func BenchmarkTranslate(b *testing.B) {
 // time on a busy machine says nothing. BenchmarkTranslate shows the time.
 func TestCostGrowsLinearly(t *testing.T) {
 	for _, shape := range testneed.Shapes() {
-		small, large := allocations(t, project(250, shape)), allocations(t, project(1000, shape))
-		if large > 4.4*small {
-			t.Errorf("%s: 250 services take %.0f allocations, 1000 take %.0f", shape, small, large)
+		for _, target := range []string{"owned", "zones"} {
+			small, large := allocations(t, project(250, shape), target), allocations(t, project(1000, shape), target)
+			if large > 4.4*small {
+				t.Errorf("%s/%s: 250 services take %.0f allocations, 1000 take %.0f", target, shape, small, large)
+			}
 		}
 	}
 }
 
-func allocations(t *testing.T, in translate.Input) float64 {
+func allocations(t *testing.T, in translate.Input, target string) float64 {
 	t.Helper()
-	return testing.AllocsPerRun(1, func() { mustTranslate(t, in, targets()["owned"]) })
+	return testing.AllocsPerRun(1, func() { mustTranslate(t, in, targets()[target]) })
 }

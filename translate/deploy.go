@@ -49,7 +49,10 @@ func (t *translator) daemonStrategy(u *unit) appsv1.DaemonSetUpdateStrategy {
 				parallel = intstr.FromString("100%")
 			}
 		}
-		if c.Order == "start-first" && !t.hasHostPort(u) {
+		switch {
+		case c.Order == "start-first" && t.hasHostPort(u):
+			t.report.dropped(u.path+".deploy.update_config.order", "old pods stop first: a port of the node is one pod's", "")
+		case c.Order == "start-first":
 			rolling.MaxUnavailable, rolling.MaxSurge = &zero, &parallel
 		}
 		t.reportUpdate(u, c)
@@ -96,11 +99,34 @@ func (t *translator) reportUpdate(u *unit, c *types.UpdateConfig) {
 	if c.Monitor > 0 {
 		t.report.approximated(path+".monitor", "a new pod must be ready that long before the next is replaced", "")
 	}
-	if c.FailureAction == "rollback" {
+	switch c.FailureAction {
+	case "rollback":
 		t.report.approximated(path+".failure_action", "a failed update stops where it is", "berth rollback "+u.name)
+	case "continue":
+		t.report.approximated(path+".failure_action", "a failed update stops where it is", "")
 	}
 	if c.MaxFailureRatio > 0 {
 		t.report.dropped(path+".max_failure_ratio", "an update stops at the first pod that does not become ready", "")
+	}
+}
+
+// reportNoUpdate says what of update_config a StatefulSet or a Job has not.
+func (t *translator) reportNoUpdate(u *unit) {
+	c := updateConfig(u)
+	if c == nil {
+		return
+	}
+	path := u.path + ".deploy.update_config"
+	if u.kind.oneShot() {
+		t.report.dropped(path, "a "+string(u.kind)+" is not updated step by step: what runs runs to its end", "")
+		return
+	}
+	t.reportUpdate(u, c)
+	if c.Parallelism != nil && *c.Parallelism != 1 {
+		t.report.dropped(path+".parallelism", "a "+string(u.kind)+" replaces one pod at a time", "")
+	}
+	if c.Order == "start-first" {
+		t.report.dropped(path+".order", "a "+string(u.kind)+" stops a pod before it starts the next one", "set x-berth.kind: deployment")
 	}
 }
 

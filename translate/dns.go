@@ -26,8 +26,8 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 		add(t.target.HostGateway, hostName)
 	}
 	for _, u := range units {
+		path, left := u.path+".extra_hosts", 0
 		for _, host := range sortedKeys(u.svc.ExtraHosts) {
-			path := u.path + ".extra_hosts"
 			if !isDNSName(strings.ToLower(host)) {
 				t.report.dropped(path, fmt.Sprintf("%q is no DNS name, and /etc/hosts of a pod takes no other", host), "")
 				continue
@@ -35,14 +35,22 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 			for _, ip := range u.svc.ExtraHosts[host] {
 				if ip == "host-gateway" {
 					ip = t.hostGateway(path, host)
+				} else if owner := t.fixed[ip]; owner != "" {
+					t.report.dropped(path, fmt.Sprintf("%s is left out: %s is the address of %q in a compose network, which no pod has", host, ip, owner), "use the name "+owner)
+					continue
 				} else if !isAddress(ip) {
 					t.report.dropped(path, fmt.Sprintf("%q of %s is no address", ip, host), "")
 					continue
 				}
-				if ip != "" {
+				if ip != "" && !t.fits(u, []string{host, ip}, 1) {
+					left++
+				} else if ip != "" {
 					add(ip, strings.ToLower(host))
 				}
 			}
+		}
+		if left > 0 {
+			t.report.dropped(path, fmt.Sprintf("%d hosts are left out: a pod has room for %d bytes of all its commands, variables and hosts", left, maxVariables), "")
 		}
 	}
 	var out []corev1.HostAlias
@@ -103,7 +111,7 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 		config.Options = append(config.Options, option)
 	}
 	if policy == corev1.DNSNone && !slices.ContainsFunc(config.Options, func(o corev1.PodDNSConfigOption) bool { return o.Name == "ndots" }) {
-		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr(strconv.Itoa(t.dots() + 1))})
+		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr(strconv.Itoa(t.mostDots + 1))})
 	}
 	if len(config.Nameservers)+len(config.Searches)+len(config.Options) == 0 {
 		config = nil
@@ -165,11 +173,29 @@ func (t *translator) dots() int {
 	return min(most, 14) // a resolver takes 15 at most
 }
 
+// fixedAddresses are the addresses that services have in compose networks.
+func (t *translator) fixedAddresses() map[string]string {
+	out := map[string]string{}
+	for _, u := range t.units {
+		for _, network := range sortedKeys(u.svc.Networks) {
+			if n := u.svc.Networks[network]; n != nil {
+				out[n.Ipv4Address], out[n.Ipv6Address] = u.name, u.name
+			}
+		}
+	}
+	delete(out, "")
+	return out
+}
+
 // nameservers returns the servers of `dns`, at most the two that fit beside
 // the cluster's own.
 func (t *translator) nameservers(u *unit) []string {
 	var out []string
 	for _, s := range u.svc.DNS {
+		if owner := t.fixed[s]; owner != "" {
+			t.report.dropped(u.path+".dns", fmt.Sprintf("%s is the address of %q in a compose network, which no pod has", s, owner), "forward the domain to "+owner+" in the cluster's CoreDNS")
+			continue
+		}
 		if !isAddress(s) {
 			t.report.dropped(u.path+".dns", fmt.Sprintf("%q is no address", s), "")
 			continue

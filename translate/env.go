@@ -85,6 +85,29 @@ func (t *translator) hasRoom(s scope, name, value string) bool {
 	return true
 }
 
+// fits reports whether words of a command, or other texts, fit the pod of u
+// beside what it has already, so many times.
+func (t *translator) fits(u *unit, words []string, times int) bool {
+	total := 0
+	for _, w := range words {
+		if len(w) >= maxVariable {
+			return false
+		}
+		total += len(w) + 8
+	}
+	used := t.envUsed[u.host] + total*times
+	if used > maxVariables {
+		return false
+	}
+	t.envUsed[u.host] = used
+	return true
+}
+
+// tooLarge is why words of a command are left out.
+func tooLarge() string {
+	return fmt.Sprintf("left out: Linux takes %d bytes of one word, and a pod has room for %d of all its commands and variables", maxVariable, maxVariables)
+}
+
 // isEnvName reports whether Kubernetes accepts name: printable ASCII without
 // the equals sign.
 func isEnvName(name string) bool {
@@ -100,10 +123,24 @@ func hasEnv(env []string, name string) bool {
 	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
 }
 
-// process returns command and args of a container. Kubernetes' command is
+// process returns command and args of a container, if they fit the pod.
+func (t *translator) process(s scope) (command, args []string) {
+	command, args = t.commandOf(s)
+	path := s.path + ".command"
+	if len(s.spec.Command) == 0 {
+		path = s.path + ".entrypoint"
+	}
+	if !t.fits(s.unit, slices.Concat(command, args), 1) {
+		t.report.block(path, Dropped, tooLarge(), "put it into a script, with configs")
+		return nil, nil
+	}
+	return command, args
+}
+
+// commandOf returns command and args of a container. Kubernetes' command is
 // Docker's entrypoint; giving one forgets the image's own arguments, there as
 // here. A cleared list (set, but empty) needs to know what the image has.
-func (t *translator) process(s scope) (command, args []string) {
+func (t *translator) commandOf(s scope) (command, args []string) {
 	entrypoint, cmd := s.spec.Entrypoint, s.spec.Command
 	command, args = escapeAll(entrypoint), escapeAll(cmd)
 	switch {

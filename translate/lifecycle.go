@@ -13,10 +13,10 @@ import (
 // lifecycle translates post_start, pre_stop and stop_signal.
 func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 	l := &corev1.Lifecycle{}
-	if command := t.hookCommand(u.path+".post_start", u.svc.PostStart); command != nil {
+	if command := t.fittingHook(u, ".post_start", u.svc.PostStart); command != nil {
 		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
 	}
-	stop := t.hookCommand(u.path+".pre_stop", u.svc.PreStop)
+	stop := t.fittingHook(u, ".pre_stop", u.svc.PreStop)
 	if s.spec.StopSignal != "" && signalName(s.spec.StopSignal) != "SIGTERM" {
 		signal := signalName(s.spec.StopSignal)
 		path := u.path + ".stop_signal"
@@ -108,6 +108,16 @@ var knownSignals = func() map[string]bool {
 	return m
 }()
 
+// fittingHook is hookCommand, nil for what does not fit the pod.
+func (t *translator) fittingHook(u *unit, attribute string, hooks []types.ServiceHook) []string {
+	command := t.hookCommand(u.path+attribute, hooks)
+	if !t.fits(u, command, 1) {
+		t.report.block(u.path+attribute, Dropped, tooLarge(), "put it into a script, with configs")
+		return nil
+	}
+	return command
+}
+
 // hookCommand returns the command of a list of hooks, nil for none. One plain
 // hook runs as it is; more, or one with a directory or variables, need the
 // image's shell.
@@ -142,10 +152,11 @@ func (t *translator) hookCommand(path string, hooks []types.ServiceHook) []strin
 		return hooks[0].Command
 	}
 	t.report.approximated(path, "run by the image's /bin/sh: several hooks, or one with its own directory or variables", "the image needs /bin/sh")
-	if len(scripts) == 1 {
-		return []string{"/bin/sh", "-c", scripts[0]}
+	script := scripts[0]
+	if len(scripts) > 1 {
+		script = "(" + strings.Join(scripts, ") && (") + ")"
 	}
-	return []string{"/bin/sh", "-c", "(" + strings.Join(scripts, ") && (") + ")"}
+	return []string{"/bin/sh", "-c", script}
 }
 
 // exports returns "A='b' C='d' " for a shell.

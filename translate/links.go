@@ -35,18 +35,23 @@ func (t *translator) resolveLinks(aliases map[string]map[string][]aliasUse, add 
 		}
 		return
 	}
-	others := map[string][]*unit{} // who else goes by the name
+	others := map[string][]*unit{} // who goes by the name: one besides any of them is enough
+	note := func(name string, u *unit) {
+		if list := others[name]; len(list) < 2 && !slices.Contains(list, u) {
+			others[name] = append(list, u)
+		}
+	}
 	for _, l := range links {
-		others[l.name] = append(others[l.name], l.target)
+		note(l.name, l.target)
 	}
 	for name := range others {
-		for _, uses := range aliases[name] {
-			for _, use := range uses {
-				others[name] = append(others[name], use.unit)
+		for _, network := range sortedKeys(aliases[name]) {
+			for _, use := range aliases[name][network] {
+				note(name, use.unit)
 			}
 		}
 		if owner := t.services[name]; owner != nil {
-			others[name] = append(others[name], owner)
+			note(name, owner)
 		}
 	}
 	for _, l := range links {
@@ -63,7 +68,12 @@ func (t *translator) resolveLinks(aliases map[string]map[string][]aliasUse, add 
 // findLinks reads the links of all services, sorted by service. Those without
 // an alias of their own need nothing.
 func (t *translator) findLinks() []link {
+	type known struct {
+		host *unit
+		name string
+	}
 	var out []link
+	first := map[known]*unit{} // where a pod's name leads
 	for _, u := range t.units {
 		for i, text := range u.svc.Links {
 			service, name, _ := strings.Cut(text, ":")
@@ -72,14 +82,16 @@ func (t *translator) findLinks() []link {
 				continue
 			}
 			l := link{name: name, path: fmt.Sprintf("%s.links[%d]", u.path, i), host: u.host, target: target}
-			before := slices.IndexFunc(out, func(x link) bool { return x.host == l.host && strings.EqualFold(x.name, l.name) })
+			key := known{l.host, strings.ToLower(l.name)}
+			before := first[key]
 			switch {
 			case !t.hasNameService(target) || len(common(u.networks, target.networks)) == 0:
 				t.report.dropped(l.path, fmt.Sprintf("%q does not resolve: %s is on no network of %s", name, service, u.name), "")
-			case before < 0:
+			case before == nil:
+				first[key] = target
 				out = append(out, l)
-			case out[before].target != target:
-				t.report.block(l.path, Dropped, fmt.Sprintf("%q leads to %s already", name, out[before].target.name), "remove one of the links")
+			case before != target:
+				t.report.block(l.path, Dropped, fmt.Sprintf("%q leads to %s already", name, before.name), "remove one of the links")
 			}
 		}
 	}

@@ -15,6 +15,10 @@ import (
 // and a cluster has 2768 of them.
 const maxServicePorts = 250
 
+// maxKnownPorts bounds the ports that are remembered of a service: with more
+// than maxServicePorts its name leads to its pods, and every port answers.
+const maxKnownPorts = 1000
+
 // knownPort is a port that a service's containers listen on.
 type knownPort struct {
 	number      int
@@ -92,7 +96,7 @@ func (t *translator) portsOf(u *unit) unitPorts {
 // address.
 func (t *translator) headless(u *unit, p unitPorts) bool {
 	if u.hints.Headless != nil {
-		return *u.hints.Headless || len(p.known) == 0
+		return *u.hints.Headless || len(p.known) == 0 || len(p.known) > maxServicePorts
 	}
 	if d := u.svc.Deploy; d != nil && d.EndpointMode == "dnsrr" {
 		return true
@@ -171,6 +175,12 @@ func (t *translator) addRange(list []knownPort, path, text string) []knownPort {
 		return list
 	}
 	for n := spec.first; n <= spec.last; n++ {
+		if len(list) >= maxKnownPorts && !hasPort(list, knownPort{number: n, protocol: spec.protocol}) {
+			if path != "" {
+				t.report.approximated(path, fmt.Sprintf("the service's name leads to its pods themselves, where every port answers; %d of its ports are listed", maxKnownPorts), "")
+			}
+			return list
+		}
 		list = addPort(list, knownPort{number: n, protocol: spec.protocol})
 	}
 	return list

@@ -37,6 +37,10 @@ func (t *translator) probes(s scope, h *types.HealthCheckConfig) (readiness, sta
 	if check.command == nil {
 		return nil, nil
 	}
+	if !t.fits(s.unit, check.command, 2) {
+		t.report.block(s.path+".healthcheck.test", Dropped, tooLarge(), "put it into a script, with configs")
+		return nil, nil
+	}
 	handler := corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: check.command}}
 	readiness = &corev1.Probe{
 		ProbeHandler:     handler,

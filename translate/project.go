@@ -45,11 +45,13 @@ type translator struct {
 	refs      portRefs
 	shared    map[string]bool // services whose anonymous volumes others use
 
-	isolatedNetworks bool             // the networks divide the project
-	usedNetworks     []string         // networks with members, sorted
-	podsOn           map[string]int   // workloads on each of them
-	links            []link           // aliases of links, each for one pod alone
-	linkZones        map[*unit]string // name of the zone of a pod that has some
+	isolatedNetworks bool              // the networks divide the project
+	usedNetworks     []string          // networks with members, sorted
+	podsOn           map[string]int    // workloads on each of them
+	links            []link            // aliases of links, each for one pod alone
+	mostDots         int               // in a name of the project
+	fixed            map[string]string // address in a compose network -> service
+	linkZones        map[*unit]string  // name of the zone of a pod that has some
 	files            fileObjects
 	copiedBy         map[string]*unit             // who mounts the object of that name, a copy of files of the host
 	middlewares      map[string]map[string]string // of Traefik, in the labels of all services; nil until one is asked for
@@ -130,6 +132,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 		u.ready = t.kubeNames.take(suffixed(u.kube, "-ready", maxLabel))
 		u.routes = t.routesOf(u)
 	}
+	t.mostDots, t.fixed = t.dots(), t.fixedAddresses()
 	return t, nil
 }
 

@@ -190,6 +190,30 @@ func checkNames(t *testing.T, in translate.Input, kind string, want []string) {
 	}
 }
 
+// Commands and hosts that neither Linux nor an object of Kubernetes takes are
+// left out, and say so.
+func TestLargeCommandsAreLeftOut(t *testing.T) {
+	word := strings.Repeat("x", 130<<10)
+	var hosts []any
+	for i := range 40000 {
+		hosts = append(hosts, fmt.Sprintf("host-%d:10.0.%d.%d", i, i/250, i%250))
+	}
+	row := regression{Compose: map[string]any{"services": map[string]any{"web": map[string]any{
+		"image": "i", "command": []any{"run", word}, "healthcheck": map[string]any{"test": []any{"CMD", word}},
+		"post_start": []any{map[string]any{"command": []any{word}}}, "extra_hosts": hosts,
+	}}}}
+	in, err := row.read(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, target := range targets() {
+		r := mustTranslate(t, in, target)
+		want := map[string]any{"container.args": "absent", "container.readinessProbe": "absent", "container.lifecycle": "absent", "pod.hostAliases.1": "any"}
+		checkRow(t, kind, r, want, map[string]string{"command": "dropped", "healthcheck.test": "dropped", "post_start": "dropped", "extra_hosts": "dropped"})
+		checkSays(t, kind, r, map[string]string{"command": "BLOCKS left out"})
+	}
+}
+
 // What is too large for an object of Kubernetes is left out, and says so.
 func TestLargeTextsAreLeftOut(t *testing.T) {
 	large, variable := strings.Repeat("x", 90<<10), strings.Repeat("y", 130<<10)

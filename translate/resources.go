@@ -39,8 +39,8 @@ func (t *translator) resources(s scope) corev1.ResourceRequirements {
 			memoryRequest = min(memoryLimit, max(memoryRequest, smallMemory))
 		}
 	}
-	if cpuRequest == 0 && s.unit.hints.Autoscale != nil {
-		cpuRequest = 100 // an autoscaler measures against the request
+	if cpuRequest == 0 && s.unit.host.hints.Autoscale != nil {
+		cpuRequest = 100 // an autoscaler measures against the requests of all containers of a pod
 	}
 	if cpuRequest > 0 {
 		requests[corev1.ResourceCPU] = *resource.NewMilliQuantity(cpuRequest, resource.DecimalSI)

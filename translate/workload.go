@@ -211,6 +211,9 @@ func (t *translator) workload(u *unit, p pod) Object {
 	if u.hints.RevisionHistoryLimit != nil {
 		history = *u.hints.RevisionHistoryLimit
 	}
+	if u.kind == statefulSet || u.kind.oneShot() {
+		t.reportNoUpdate(u)
+	}
 	switch u.kind {
 	case daemonSet:
 		return &appsv1.DaemonSet{TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{

@@ -128,8 +128,12 @@ func WriteFiles(dir string, files map[string][]byte) (err error) {
 
 // refuseForeign reports files of somebody else that would be overwritten.
 func refuseForeign(dir string, files map[string][]byte, ours []string) error {
+	known := map[string]bool{}
+	for _, name := range ours {
+		known[name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if slices.Contains(ours, name) {
+		if known[name] {
 			continue
 		}
 		path := filepath.Join(dir, filepath.FromSlash(name))

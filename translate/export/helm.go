@@ -147,24 +147,46 @@ func (c *chart) addService(s translate.Service) {
 			spec["replicas"] = c.code.inline("{{ %s.replicas }}", at)
 		}
 	}
-	if container := containerOf(workload, s.Container); container != nil {
-		c.addContainer(container, values, at)
-	}
+	c.addWorkload(workload, s.Container, values, at)
 	for _, o := range s.Objects {
-		if key := keyOf(o); key.kind == "Ingress" {
+		switch key := keyOf(o); {
+		case key.kind == "Ingress":
 			c.addHosts(c.find(key.kind, key.name), values, at)
+		case key.kind == "CronJob" && key.name != s.Workload: // of a further schedule
+			c.addWorkload(c.find(key.kind, key.name), s.Container, values, at)
 		}
 	}
 	c.services[s.Name] = values
 }
 
+// addWorkload makes values of a service's container in a workload. Its image is
+// that of init containers too.
+func (c *chart) addWorkload(workload map[string]any, name string, values map[string]any, at string) {
+	container := containerOf(workload, name)
+	if container == nil {
+		return
+	}
+	image := container["image"]
+	c.addContainer(container, values, at)
+	first, _ := dig(podSpecOf(workload), "initContainers").([]any)
+	for _, item := range first {
+		if other, ok := item.(map[string]any); ok && image != nil && other["image"] == image {
+			other["image"] = container["image"]
+		}
+	}
+}
+
+// podSpecOf finds the pod in a workload of any kind.
+func podSpecOf(workload map[string]any) any {
+	if spec := dig(workload, "spec", "template", "spec"); spec != nil {
+		return spec
+	}
+	return dig(workload, "spec", "jobTemplate", "spec", "template", "spec")
+}
+
 // containerOf finds a container in a workload of any kind.
 func containerOf(workload map[string]any, name string) map[string]any {
-	spec := dig(workload, "spec", "template", "spec")
-	if spec == nil {
-		spec = dig(workload, "spec", "jobTemplate", "spec", "template", "spec")
-	}
-	containers, _ := dig(spec, "containers").([]any)
+	containers, _ := dig(podSpecOf(workload), "containers").([]any)
 	for _, item := range containers {
 		if container, ok := item.(map[string]any); ok && container["name"] == name {
 			return container
