@@ -195,6 +195,9 @@ func (t *translator) readHints() error {
 			}
 		}
 	}
+	for _, u := range t.units {
+		d.checkUse(u, t.services)
+	}
 	for _, key := range sortedKeys(t.project.Volumes) {
 		var h volumeHints
 		raw := t.project.Volumes[key].Extensions[extension]

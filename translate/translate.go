@@ -26,14 +26,13 @@ func Translate(in Input, target Target) (Result, error) {
 
 	r := Result{Project: in.Project.Name, Namespace: t.namespace}
 	for _, u := range t.units {
-		service, err := t.service(u, pods[u], deps[u])
-		if err != nil {
-			return Result{}, err
-		}
-		r.Services = append(r.Services, service)
+		r.Services = append(r.Services, t.service(u, pods[u], deps[u]))
 	}
 	slices.SortStableFunc(r.Services, func(a, b Service) int { return compare(a.Name, b.Name) })
 	r.Shared = t.sharedObjects(groups)
+	if err := t.patchAll(&r); err != nil {
+		return Result{}, err
+	}
 	r.Images = t.images()
 	r.Names = t.names(groups)
 	t.reportNetworks()
@@ -98,7 +97,7 @@ func (t *translator) allDependencies() map[*unit][]Dependency {
 }
 
 // service puts together what became of one unit.
-func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error) {
+func (t *translator) service(u *unit, p *pod, deps []Dependency) Service {
 	policy, _, _ := restartPolicy(u.svc)
 	s := Service{
 		Name: u.name, Kind: string(u.kind), Workload: u.host.kube, Container: u.container, Replicas: int32(replicasOf(u)),
@@ -110,9 +109,10 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 	t.reportPorts(u)
 	t.reportClosed(u)
 	t.reportGuest(u)
+	t.reportHints(u)
 	if u.host.kind == none { // a provider's, or an external name: nothing runs
 		s.Workload, s.Image, s.Replicas, s.Ports, s.URLs = "", "", 0, nil, nil
-		return s, nil
+		return s
 	}
 	if p != nil {
 		s.Objects = append(s.Objects, p.objects...)
@@ -126,9 +126,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) (Service, error
 		}
 	}
 	s.Objects = append(s.Objects, t.ingresses(u)...)
-	var err error
-	s.Objects, err = t.patched(u, s.Objects)
-	return s, err
+	return s
 }
 
 func compare(a, b string) int {

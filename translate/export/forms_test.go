@@ -52,11 +52,12 @@ services:
     image: postgres@sha256:0123456789012345678901234567890123456789012345678901234567890123
     volumes: ["data2:/var/lib/postgresql", "share:/share"]
     healthcheck: {test: "pg_isready"}
-  old: {image: "redis:6"}
+  old: {image: "redis:6", pre_start: [{command: [x]}]}
   new: {image: "redis:7"}
   built: {build: ., network_mode: "service:db"}
   once: {image: job, restart: "no", command: [run]}
   every: {image: agent, deploy: {mode: global}}
+jobs: {tidy: {image: "tidy:1", triggers: {schedule: [{cron: "@daily"}, {cron: "@hourly"}]}}}
 volumes: {data: {}, data2: {}, share: {driver_opts: {type: nfs, o: addr=10.0.0.1, device: ":/srv"}}}
 secrets: {token: {environment: TOKEN}, binary: {file: ./binary}}
 configs: {conf: {content: "x: {{ y }}\nz: $${a}\n"}}
@@ -285,7 +286,7 @@ func TestHelmValuesAreReal(t *testing.T) {
 		"services": map[string]any{"web.api_x": map[string]any{
 			"replicas": 7, "image": map[string]any{"tag": "2.0"}, "env": map[string]any{"A": "changed", "MORE": 5},
 			"resources": map[string]any{"limits": map[string]any{"cpu": "2"}}, "hosts": []any{"web.example.com"},
-		}},
+		}, "old": map[string]any{"image": map[string]any{"tag": "9"}}, "tidy": map[string]any{"image": map[string]any{"tag": "2"}}},
 		"volumes": map[string]any{"data": map[string]any{"size": "5Gi", "storageClass": "fast"}},
 		"secrets": map[string]any{"token": map[string]any{"token": "other"}},
 	}
@@ -296,6 +297,11 @@ func TestHelmValuesAreReal(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	for _, image := range []string{"redis:9", "tidy:2"} { // of a hook and its service, of both schedules of a job
+		if n := strings.Count(text, `image: "`+image+`"`); n != 2 {
+			t.Errorf("%s is there %d times", image, n)
 		}
 	}
 	if strings.Contains(text, "kind: Namespace") {
