@@ -84,8 +84,16 @@ func (l *traefikLabels) rest() []string {
 			return true // middlewares are looked at where a router names them; pods have one network
 		}
 		value := strings.ToLower(l.all[key])
-		return strings.HasSuffix(name, ".entrypoints") && strings.HasPrefix(name, "traefik.http.") && strings.Trim(value, "webscurhtp,- ") == "" ||
+		return strings.HasPrefix(name, "traefik.http.") && strings.HasSuffix(name, ".entrypoints") && isWeb(value) ||
 			strings.HasSuffix(name, ".loadbalancer.passhostheader") && value == "true"
+	})
+}
+
+// isWeb reports whether a list of entry points names only those of the web,
+// which the Ingress has too.
+func isWeb(list string) bool {
+	return !slices.ContainsFunc(splitList(list), func(name string) bool {
+		return !slices.Contains([]string{"web", "websecure", "web-secure", "http", "https"}, name)
 	})
 }
 

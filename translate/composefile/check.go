@@ -60,6 +60,8 @@ func (r *reader) checkJobs(p *types.Project) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Jobs)) {
+		job := p.Jobs[name]
+		r.checkContainer("jobs."+name, &job.ContainerSpec)
 		for _, dependency := range slices.Sorted(maps.Keys(p.Jobs[name].DependsOn)) {
 			if _, job := p.Jobs[dependency]; job {
 				continue

@@ -41,8 +41,9 @@ func (c serviceCheck) source() {
 	if s.Build == nil && s.Image == "" && s.Provider == nil {
 		c.wrong("", "give it `image: NAME` or `build: DIRECTORY`", "it has neither an image nor a build section")
 	}
-	if strings.ContainsAny(s.Image, " \t\r\n") {
-		c.wrong(".image", "write it as NAME:TAG", "%q has blanks and is no image", s.Image)
+	c.checkContainer(c.at, &s.ContainerSpec)
+	for i := range s.PreStart {
+		c.checkContainer(fmt.Sprintf("%s.pre_start[%d]", c.at, i), &s.PreStart[i].ContainerSpec)
 	}
 	if s.Build == nil {
 		return
@@ -70,6 +71,19 @@ func (c serviceCheck) source() {
 	for i, secret := range s.Build.Secrets {
 		if _, ok := c.project.Secrets[secret.Source]; !ok {
 			c.wrong(fmt.Sprintf(".build.secrets[%d]", i), undefined("secrets", secret.Source, c.project.SecretNames()), "there is no secret %q", secret.Source)
+		}
+	}
+}
+
+// checkContainer: images are names, and what is mounted has a source. It holds
+// for services, jobs and hooks.
+func (r *reader) checkContainer(at string, s *types.ContainerSpec) {
+	if strings.ContainsAny(s.Image, " \t\r\n") {
+		r.failOn(at+".image", "write it as NAME:TAG", "%q has blanks and is no image", s.Image)
+	}
+	for i, v := range s.Volumes {
+		if v.Source == "" && (v.Type == types.VolumeTypeBind || v.Type == types.VolumeTypeImage) {
+			r.failOn(fmt.Sprintf("%s.volumes[%d]", at, i), "add `source:`", "a volume of type %s needs a source", v.Type)
 		}
 	}
 }
@@ -127,9 +141,6 @@ func (c serviceCheck) dependencies() {
 func (c serviceCheck) references() {
 	s, p := c.service, c.project
 	for i, v := range s.Volumes {
-		if v.Source == "" && (v.Type == types.VolumeTypeBind || v.Type == types.VolumeTypeImage) {
-			c.wrong(fmt.Sprintf(".volumes[%d]", i), "add `source:`", "a volume of type %s needs a source", v.Type)
-		}
 		if v.Type != types.VolumeTypeVolume || v.Source == "" {
 			continue
 		}
