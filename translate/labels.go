@@ -27,7 +27,7 @@ func (t *translator) podLabels(u *unit, units []*unit, aliases map[string]string
 // mayLabel reports whether pods of a workload of that kind may carry a label
 // that the user gives them.
 func mayLabel(k kind, name, value string) bool {
-	return isQualifiedName(name) && isLabelValue(value) && !(k.oneShot() && jobLabels[name])
+	return isQualifiedName(name) && isLabelValue(value) && (!k.oneShot() || !jobLabels[name])
 }
 
 // jobLabels are labels that the API server itself gives to the pods of Jobs: it

@@ -26,8 +26,8 @@ func (t *translator) patchAll(r *Result) error {
 	return d.errs.orNil()
 }
 
-// patch patches objects of u, and those of the shared ones that are labelled
-// with it: kubeServices.
+// patch patches objects of u, and those of the shared ones that carry its
+// label: kubeServices.
 func (t *translator) patch(d *hintDecoder, u *unit, own, shared []Object) {
 	for i, patch := range u.hints.Patches {
 		path := fmt.Sprintf("%s.%s.patches[%d]", u.path, extension, i)
