@@ -56,7 +56,7 @@ func New(kubeconfig, context string) (*Client, error) {
 		if context != "" {
 			what = fmt.Sprintf("find context %q in the kubeconfig", context)
 		}
-		return nil, problem.New(what, err, "`berth cluster create` makes a cluster and its context; `--context` names another one")
+		return nil, problem.New(what, err, "`berth up` makes the cluster that the project asks for, `berth cluster create` a plain one; `--context` names another")
 	}
 	return newClient(config, context)
 }

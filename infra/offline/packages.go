@@ -81,8 +81,8 @@ func (k *Kit) installEngine(ctx context.Context, task *progress.Task) error {
 		return err
 	}
 	wanted := []string{"docker.io", "containerd", "runc", "iptables", "iproute2", "ca-certificates", "procps", "kmod", "xz-utils"}
-	if _, err := exec.LookPath("docker"); err != nil {
-		wanted = append(wanted, "docker-cli")
+	if _, err := exec.LookPath("docker"); err != nil && apt.has(ctx, "docker-cli", task) {
+		wanted = append(wanted, "docker-cli") // elsewhere docker.io has the command
 	}
 	task.Update("installing " + strings.Join(wanted, ", "))
 	args := append([]string{"install", "-q", "-y", "--no-install-recommends", "--no-upgrade"}, wanted...)
@@ -151,6 +151,11 @@ func (k *Kit) privateApt(release osRelease) (aptConfig, error) {
 		os.WriteFile(filepath.Join(a.dir, "sources", "berth.sources"), []byte(strings.Join(stanzas, "\n")), 0o644),
 		os.WriteFile(filepath.Join(a.dir, "preferences"), []byte(pins), 0o644),
 	)
+}
+
+// has reports whether apt could install a package.
+func (a aptConfig) has(ctx context.Context, name string, task *progress.Task) bool {
+	return a.command("install", "-q", "--simulate", name).run(ctx, task) == nil
 }
 
 func (a aptConfig) command(args ...string) command {

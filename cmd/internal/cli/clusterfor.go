@@ -25,7 +25,7 @@ func (app *App) clusterFor(ctx context.Context, source composefile.Source, plan 
 		return info, err
 	}
 	if plan {
-		return info, problem.New("plan", fmt.Errorf("cluster %q is %s", name, info.State), "berth cluster create "+name)
+		return info, problem.New("plan", fmt.Errorf("cluster %q is %s", name, info.State), "berth up makes it as the project asks")
 	}
 	spec := cluster.Spec{Name: name}
 	if !info.Owned { // also what a creation left that was killed early: it begins anew

@@ -196,7 +196,7 @@ func below(report []translate.Entry, path string) []translate.Entry {
 func (app *App) fragment(ctx context.Context, s subject, input translate.Input, result translate.Result, opts explainOptions) (of, yaml string, err error) {
 	asked := s.path()
 	for more := true; more; s, more = s.parent() {
-		options := app.composeOptions(nil)
+		options := app.composeOptions(ctx, nil)
 		options.Without = s.path()
 		rest, _, err := composefile.Read(ctx, options)
 		var refused *translate.Error

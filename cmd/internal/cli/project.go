@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
@@ -12,7 +13,7 @@ import (
 // environment name. Services that the user named are enabled whatever their
 // profiles say.
 func (app *App) readProject(ctx context.Context, services []string) (translate.Input, composefile.Source, error) {
-	input, source, err := composefile.Read(ctx, app.composeOptions(services))
+	input, source, err := composefile.Read(ctx, app.composeOptions(ctx, services))
 	if err == nil {
 		err = app.takeHints(input)
 	}
@@ -27,8 +28,12 @@ func (app *App) takeHints(input translate.Input) error {
 }
 
 // composeOptions say which project the root flags and the environment name.
-func (app *App) composeOptions(services []string) composefile.Options {
+func (app *App) composeOptions(ctx context.Context, services []string) composefile.Options {
 	g := &app.global
+	var stdin io.Reader
+	if app.In != nil {
+		stdin = interruptible{ctx, app.In}
+	}
 	return composefile.Options{
 		Dir:              app.Dir,
 		ProjectDirectory: g.projectDir,
@@ -37,7 +42,7 @@ func (app *App) composeOptions(services []string) composefile.Options {
 		Profiles:         g.profiles,
 		EnvFiles:         g.envFiles,
 		Env:              app.Env,
-		Stdin:            app.In,
+		Stdin:            stdin,
 		Services:         services,
 	}
 }
@@ -45,7 +50,7 @@ func (app *App) composeOptions(services []string) composefile.Options {
 // readNames reads as much of the project as is needed to name it and its
 // services: `berth down` works when an env file is gone.
 func (app *App) readNames(ctx context.Context) (translate.Input, error) {
-	options := app.composeOptions(nil)
+	options := app.composeOptions(ctx, nil)
 	options.NamesOnly = true
 	input, _, err := composefile.Read(ctx, options)
 	if err == nil {
