@@ -206,9 +206,6 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	if err := t.swap(ctx, s); err != nil {
 		return err
 	}
-	if err := t.measure(ctx, s); err != nil {
-		return err
-	}
 	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
 	t.record(changes)
 	if err != nil {
@@ -219,7 +216,7 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 		t.replaced[s.Name] = true
 		t.mu.Unlock()
 	}
-	return nil
+	return t.measure(ctx, s)
 }
 
 // measure sees to it that an autoscaler of s has figures to read. A service

@@ -269,6 +269,11 @@ func (p *Project) applyOne(ctx context.Context, it *item) error {
 // send applies the manifest and tells from the answer whether that changed
 // anything.
 func (p *Project) send(ctx context.Context, it *item) error {
+	if it.live != nil && it.live.GetAnnotations()[annotationSwapping] != "" {
+		if err := p.endSwap(ctx, it); err != nil {
+			return err
+		}
+	}
 	now, created, err := p.client.Apply(ctx, it.manifest)
 	switch {
 	case err != nil:
@@ -282,9 +287,6 @@ func (p *Project) send(ctx context.Context, it *item) error {
 	default:
 		it.verb = model.Updated
 		p.marks.set(it.key, now)
-	}
-	if err := p.endSwap(ctx, it); err != nil {
-		return err
 	}
 	return p.resume(ctx, it, now)
 }

@@ -215,11 +215,7 @@ func (p *Project) currentReplicaSet(ctx context.Context, d *appsv1.Deployment) (
 
 // run carries out the swap.
 func (s *swap) run(ctx context.Context) error {
-	paused := s.it.manifest.DeepCopy()
-	annotations := maps.Clone(paused.GetAnnotations())
-	delete(annotations, annotationHash)
-	annotations[annotationSwapping] = s.hash
-	paused.SetAnnotations(annotations)
+	paused := whileSwapping(s.it.manifest, s.hash)
 	if err := unstructured.SetNestedField(paused.Object, true, "spec", "paused"); err != nil {
 		return err
 	}
@@ -387,26 +383,45 @@ func (s *swap) stragglers(ctx context.Context) error {
 	return nil
 }
 
-// endSwap deletes the pods that a swap which was given up has left with other
-// images than the definition just applied has, or drained: its ReplicaSet, which may
-// have had this template all along, does not look at them.
+// whileSwapping is a Deployment's manifest with the mark of a swap in place of its
+// own hash.
+func whileSwapping(manifest *unstructured.Unstructured, hash string) *unstructured.Unstructured {
+	out := manifest.DeepCopy()
+	annotations := maps.Clone(out.GetAnnotations())
+	delete(annotations, annotationHash)
+	annotations[annotationSwapping] = hash
+	out.SetAnnotations(annotations)
+	return out
+}
+
+// endSwap ends the pause of a Deployment whose swap was given up, and deletes the
+// pods that its ReplicaSet of the definition now wanted would not look at: with
+// other images than that has, or drained. The mark of the swap stays until the
+// manifest is applied as it is, so that whoever is interrupted here begins anew.
 func (p *Project) endSwap(ctx context.Context, it *item) error {
-	if it.live == nil || it.live.GetAnnotations()[annotationSwapping] == "" {
-		return nil
+	hash := it.live.GetAnnotations()[annotationSwapping]
+	if _, _, err := p.client.Apply(ctx, whileSwapping(it.manifest, hash)); err != nil {
+		return err
 	}
 	d, err := kube.As[appsv1.Deployment](it.manifest)
 	if err != nil {
 		return err
 	}
-	pods, err := kube.List[corev1.Pod](ctx, p.client, it.key.Namespace, labels.SelectorFromSet(d.Spec.Selector.MatchLabels).String())
+	selector := labels.SelectorFromSet(d.Spec.Selector.MatchLabels).String()
+	sets, err := kube.List[appsv1.ReplicaSet](ctx, p.client, it.key.Namespace, selector)
+	if err != nil {
+		return err
+	}
+	pods, err := kube.List[corev1.Pod](ctx, p.client, it.key.Namespace, selector)
 	if err != nil {
 		return err
 	}
 	for _, pod := range pods {
-		_, serves := pod.Labels[model.LabelServes]
-		_, should := d.Spec.Template.Labels[model.LabelServes]
-		same := !slices.ContainsFunc(d.Spec.Template.Spec.Containers, func(c corev1.Container) bool { return containerImage(&pod, c.Name) != c.Image })
-		if pod.DeletionTimestamp != nil || same && serves == should {
+		current := slices.ContainsFunc(sets, func(rs appsv1.ReplicaSet) bool {
+			return ownedBy(&pod, rs.UID) && sameImages(rs.Spec.Template.Spec, d.Spec.Template.Spec)
+		})
+		same := sameImages(pod.Spec, d.Spec.Template.Spec) && pod.Labels[model.LabelServes] == d.Spec.Template.Labels[model.LabelServes]
+		if !current || same || pod.DeletionTimestamp != nil {
 			continue
 		}
 		err := p.client.Delete(ctx, model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}, kube.DeleteOptions{})
@@ -415,6 +430,14 @@ func (p *Project) endSwap(ctx context.Context, it *item) error {
 		}
 	}
 	return nil
+}
+
+// sameImages reports whether the containers of a pod have the images that are
+// wanted.
+func sameImages(pod, want corev1.PodSpec) bool {
+	return !slices.ContainsFunc(want.Containers, func(c corev1.Container) bool {
+		return !slices.ContainsFunc(pod.Containers, func(has corev1.Container) bool { return has.Name == c.Name && has.Image == c.Image })
+	})
 }
 
 func containerImage(pod *corev1.Pod, name string) string {

@@ -6,11 +6,13 @@ import (
 	"maps"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/infra/kube"
@@ -122,6 +124,75 @@ func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 		}
 	}
 	oneReplicaSet(t, l, ctx)
+}
+
+// Pods go one after the other until they are known to start quickly, and all at
+// once behind an ingress that waits for them.
+func TestSwapAtOnceBehindAPatientIngress(t *testing.T) {
+	_, kubeContext := testneed.Cluster(t)
+	client, err := kube.New("", kubeContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, client, fmt.Sprintf("berth-atonce-%d", os.Getpid()))
+	nodes := &countingNodes{apiNodes: apiNodes{client}}
+	l.UseNodes(nodes)
+	ctx := withTimeout(t, 2*time.Minute)
+	name := l.Namespace()
+	class := &networkingv1.IngressClass{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IngressClass"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{annotationPatient: "true"}}, Spec: networkingv1.IngressClassSpec{Controller: "example.org/none"}}
+	ingress := &networkingv1.Ingress{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "Ingress"},
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: map[string]string{model.LabelService: "web"}},
+		Spec: networkingv1.IngressSpec{IngressClassName: &name, DefaultBackend: &networkingv1.IngressBackend{
+			Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}
+	web := func(image string) *appsv1.Deployment {
+		return l.shell("web", "trap 'exit 0' TERM; while :; do sleep 0.1; done", func(d *appsv1.Deployment) {
+			n := int32(2)
+			d.Spec.Replicas = &n
+		}, container(func(c *corev1.Container) { c.Image = image }))
+	}
+	t.Cleanup(func() {
+		if err := client.Delete(context.Background(), model.ObjectKey{Group: "networking.k8s.io", Kind: "IngressClass", Name: name}, kube.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := l.Apply(ctx, []model.Object{class, ingress, web(l.image)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Wait(ctx, "web", model.WaitServing, progress.Discard); err != nil {
+		t.Fatal(err)
+	}
+	other := otherName(t, l.image)
+	for _, c := range []struct {
+		image string
+		took  time.Duration // how long the pods are said to have taken the last time; 0: as long as they did
+		most  int           // pods at a time
+	}{{other, 0, 1}, {l.image, time.Millisecond, 2}, {other, quickly, 1}} {
+		if c.took > 0 {
+			l.swapTimes.Store(model.ObjectKey{Group: "apps", Kind: "Deployment", Namespace: name, Name: "web"}, c.took)
+		}
+		nodes.most.Store(0)
+		if whyNot, err := l.Swap(ctx, web(c.image)); whyNot != "" || err != nil {
+			t.Fatalf("not swapped: %q, %v", whyNot, err)
+		}
+		if got := int(nodes.most.Load()); got != c.most {
+			t.Errorf("%d pods at a time when they took %s before, want %d", got, c.took, c.most)
+		}
+	}
+}
+
+// countingNodes notes how many pods are waited for at a time.
+type countingNodes struct {
+	apiNodes
+	now, most atomic.Int64
+}
+
+func (n *countingNodes) AwaitSuccessor(ctx context.Context, node, namespace, pod, container, not string, ports []int) error {
+	now := n.now.Add(1)
+	defer n.now.Add(-1)
+	for was := n.most.Load(); was < now && !n.most.CompareAndSwap(was, now); was = n.most.Load() {
+	}
+	return n.apiNodes.AwaitSuccessor(ctx, node, namespace, pod, container, not, ports)
 }
 
 // A swap that is given up half way leaves what the next apply puts right, be it

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -25,6 +26,9 @@ func newRollbackCommand(app *App) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if format == "json" && !list {
+				return misuse("rollback --format json", errors.New("it is for the list of revisions"), "add --list")
+			}
 			r, _, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
