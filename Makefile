@@ -10,6 +10,8 @@ export CGO_ENABLED ?= 0
 BERTH          := bin/berth
 EXAMPLE        ?= guestbook
 TEST_CLUSTER   ?= berth-test
+# The examples' tests publish on a hundred ports from here, beside what `make up` has published.
+TEST_PORTS     ?= 18100
 LINT_VERSION   := v2.15.0
 LINT           := bin/tools/golangci-lint-$(LINT_VERSION)
 # What needs the engine and the cluster. Long cases in them (testneed.Long) run in turn, by SEED; make test-full
@@ -103,7 +105,7 @@ test-cluster: offline ## a new cluster for tests
 e2e: test-cluster ## the tests that need the engine and the cluster; long cases by SEED
 	@mkdir -p .berth && rm -f $(LEFT_OUT) && echo "seed of the long cases: $(SEED)"
 	@$(WITH_ENGINE) BERTH_REQUIRE=docker,cluster BERTH_TEST_CLUSTER=$(TEST_CLUSTER) BERTH_BIN=$(abspath $(BERTH)) \
-	  BERTH_TEST_SEED=$(SEED) BERTH_TEST_LEFT_OUT=$(LEFT_OUT) \
+	  BERTH_TEST_SEED=$(SEED) BERTH_TEST_LEFT_OUT=$(LEFT_OUT) BERTH_TEST_PORTS=$(TEST_PORTS) \
 	  go test -count=1 -timeout 45m -p 1 $(SMOKE)
 
 fuzz: ## a minute of each fuzz target

@@ -40,7 +40,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		kill.Stop()
 		t.Logf("%d: up ended (%v), to be killed after %s", i, err, moment.Round(time.Millisecond))
 		p.must("up")
-		p.serves("http://127.0.0.1:8080/", title, rollout)
+		p.serves(address(8080, "/"), title, rollout)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestNodeStopsDuringUp(t *testing.T) {
 	}
 	p.must("cluster", "node", "start", worker, "--name", p.cluster)
 	p.must("up")
-	p.serves("http://127.0.0.1:8080/", "Welcome to the guestbook", soon)
+	p.serves(address(8080, "/"), "Welcome to the guestbook", soon)
 }
 
 // TestLogsGoOnWhenTheAPIServerRestarts counts the lines that `logs -f` shows: none
@@ -152,7 +152,7 @@ func TestEngineRestarts(t *testing.T) {
 	pid := kitsEngine(t)
 	p := newProject(t, "guestbook")
 	p.must("up")
-	const page = "http://127.0.0.1:8080/"
+	page := address(8080, "/")
 	p.serves(page, "Welcome to the guestbook", soon)
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)

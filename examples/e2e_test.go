@@ -20,7 +20,7 @@ const (
 
 func TestGuestbook(t *testing.T) {
 	p := newProject(t, "guestbook")
-	const page = "http://127.0.0.1:8080/"
+	page := address(8080, "/")
 
 	p.must("up")
 	p.serves(page, "Welcome to the guestbook", soon)
@@ -76,7 +76,7 @@ func TestGuestbook(t *testing.T) {
 	})
 	t.Run("down with volumes leaves nothing", func(*testing.T) {
 		p.must("down", "--volumes", "--rmi", "local")
-		p.leavesNothing("8080")
+		p.leavesNothing(hostPort(8080))
 	})
 }
 
@@ -111,12 +111,12 @@ func (p *project) stopWorker(t *testing.T) {
 		}
 		return nil
 	})
-	p.serves("http://127.0.0.1:8080/", "hello from the test", soon)
+	p.serves(address(8080, "/"), "hello from the test", soon)
 }
 
 func TestVote(t *testing.T) {
 	p := newProject(t, "vote")
-	const vote, result = "http://127.0.0.1:5000/", "http://127.0.0.1:5001/"
+	vote, result := address(5000, "/"), address(5001, "/")
 
 	p.must("up")
 	p.serves(vote, "Which do you like better?", soon)
@@ -145,12 +145,12 @@ func TestVote(t *testing.T) {
 		p.serves(result+"api/result", `"a":1`, soon)
 	})
 	p.must("down", "--volumes", "--rmi", "local")
-	p.leavesNothing("5000", "5001")
+	p.leavesNothing(hostPort(5000), hostPort(5001))
 }
 
 func TestShop(t *testing.T) {
 	p := newProject(t, "shop")
-	const page = "http://127.0.0.1:8000/"
+	page := address(8000, "/")
 
 	p.must("up")
 	p.serves(page, "The shelves are empty", soon)
@@ -167,7 +167,7 @@ func TestShop(t *testing.T) {
 		p.serves(page+"api/products", "Bollard", soon)
 	})
 	p.must("down", "--volumes", "--rmi", "local")
-	p.leavesNothing("8000")
+	p.leavesNothing(hostPort(8000))
 }
 
 // post sends a form as a browser would.

@@ -15,9 +15,9 @@ import (
 // of its work; the same command must then succeed, and leave one whole project.
 func TestKilledAndRunAgain(t *testing.T) {
 	p := newProject(t, "guestbook")
-	const page = "http://127.0.0.1:8080/"
+	page := address(8080, "/")
 
-	for _, step := range []string{"build web", "load guestbook-web", "publish ports", "start web"} {
+	for _, step := range []string{"build web", "load " + p.name + "-web", "publish ports", "start web"} {
 		p.killAt(step, "up")
 	}
 	p.must("up")
@@ -31,7 +31,7 @@ func TestKilledAndRunAgain(t *testing.T) {
 
 	p.killAt("remove", "down")
 	p.must("down", "--volumes", "--rmi", "local")
-	p.leavesNothing("8080")
+	p.leavesNothing(hostPort(8080))
 }
 
 // TestTwoAtOnce runs `up` of one project twice at the same time, as two
@@ -51,7 +51,7 @@ func TestTwoAtOnce(t *testing.T) {
 			t.Errorf("up %d: %v\n%s", i, err, outputs[i].String())
 		}
 	}
-	p.serves("http://127.0.0.1:8080/", "Welcome to the guestbook", soon)
+	p.serves(address(8080, "/"), "Welcome to the guestbook", soon)
 	p.eventually(soon, "two web pods", func() error { return p.ready("web", 2) })
 }
 

@@ -34,8 +34,9 @@ type project struct {
 	http    *http.Client
 }
 
-// newProject copies an example to a folder of its own and takes it down when
-// the test ends, with everything it left.
+// newProject copies an example to a folder of its own, under a name and with
+// ports of its own: the example that somebody uses here meanwhile stays as it
+// is. It takes the copy down when the test ends, with everything it left.
 func newProject(t *testing.T, example string) *project {
 	t.Helper()
 	cluster, _ := testneed.Cluster(t)
@@ -43,7 +44,9 @@ func newProject(t *testing.T, example string) *project {
 	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
 		t.Fatal(err)
 	}
-	p := &project{t: t, name: example, dir: dir, cluster: cluster, berth: testneed.Berth(t), http: localhostClient()}
+	p := &project{t: t, name: example + "-test", dir: dir, cluster: cluster, berth: testneed.Berth(t), http: localhostClient()}
+	p.edit("compose.yaml", "name: "+example, "name: "+p.name)
+	p.movePorts("compose.yaml", 8080, 5000, 5001, 8000)
 	p.must("down", "--volumes", "--rmi", "local") // what an aborted run may have left
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -221,6 +221,8 @@ func testWatchGoesOn(t *testing.T, c *Client) {
 	apply(t, c, config("cut-1", "1"))
 	changes := seen(t.Context(), through, "test=cut")
 	expect(t, changes, "cut-1=1", "synced")
+	apply(t, c, config("cut-1", "2"))
+	expect(t, changes, "cut-1=2") // the watch stands, and not only the list
 	way.now()
 	expect(t, changes, "synced")
 	apply(t, c, config("cut-2", "1"))
