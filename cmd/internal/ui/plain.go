@@ -4,35 +4,60 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/berth-dev/berth/infra/progress"
 )
 
-// heartbeat is how long a running task may stay silent in plain output.
-const heartbeat = 10 * time.Second
+// silence is how long plain output says nothing while a task runs: no second
+// passes without a word.
+const silence = 900 * time.Millisecond
 
-// plainRenderer prints one line an event, for logs and pipes. A task whose text
-// does not change is mentioned again now and then, so that a long step does not
-// look stuck.
+// plainRenderer prints one line an event, for logs and pipes. When nothing has
+// happened for a while, one more line says what runs and since when, so that a
+// long step does not look stuck.
 type plainRenderer struct {
-	w    io.Writer
-	mu   sync.Mutex
-	last map[string]plainTask
+	w       io.Writer
+	closing chan struct{}
+	ended   sync.WaitGroup
+
+	mu    sync.Mutex
+	tasks []*plainTask // running, in the order they began
+	spoke time.Time    // when the last line was printed
 }
 
 type plainTask struct {
-	text    string
-	printed time.Time
-	started time.Time
+	name, text     string
+	current, total int64
+	started        time.Time
 }
 
 func newPlainRenderer(w io.Writer) *plainRenderer {
-	return &plainRenderer{w: w, last: map[string]plainTask{}}
+	r := &plainRenderer{w: w, closing: make(chan struct{})}
+	r.ended.Go(r.keepTalking)
+	return r
 }
 
-func (r *plainRenderer) Close() {}
+func (r *plainRenderer) keepTalking() {
+	ticker := time.NewTicker(silence / 10)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-r.closing:
+			return
+		case now := <-ticker.C:
+			r.breakSilence(now)
+		}
+	}
+}
+
+func (r *plainRenderer) Close() {
+	close(r.closing)
+	r.ended.Wait()
+}
 
 func (r *plainRenderer) Report(e progress.Event) {
 	r.mu.Lock()
@@ -41,36 +66,67 @@ func (r *plainRenderer) Report(e progress.Event) {
 		r.running(e)
 		return
 	}
-	delete(r.last, e.Task)
-	fmt.Fprintln(r.w, plainLine(e))
+	r.tasks = slices.DeleteFunc(r.tasks, func(t *plainTask) bool { return t.name == e.Task })
+	r.print(e.Time, plainLine(e))
+}
+
+func (r *plainRenderer) print(now time.Time, line string) {
+	r.spoke = now
+	fmt.Fprintln(r.w, line)
 }
 
 func (r *plainRenderer) running(e progress.Event) {
+	task := r.task(e)
 	if e.Log != "" {
-		fmt.Fprintf(r.w, "%s | %s\n", e.Task, e.Log)
+		r.print(e.Time, e.Task+" | "+e.Log)
 		return
 	}
-	task, known := r.last[e.Task]
-	if !known {
-		task.started = e.Time
-	}
-	text := e.Text
-	if text == "" {
-		text = task.text
-	}
-	if known && text == task.text && e.Time.Sub(task.printed) < heartbeat {
+	task.current, task.total = e.Current, e.Total
+	if e.Text == "" || e.Text == task.text {
 		return
 	}
-	line := e.Task + ": " + text
-	if e.Total > 0 {
-		line += fmt.Sprintf(" %s of %s", FormatBytes(e.Current), FormatBytes(e.Total))
+	task.text = e.Text
+	r.print(e.Time, task.line())
+}
+
+// task is the task of an event, from its first event on.
+func (r *plainRenderer) task(e progress.Event) *plainTask {
+	i := slices.IndexFunc(r.tasks, func(t *plainTask) bool { return t.name == e.Task })
+	if i < 0 {
+		i = len(r.tasks)
+		r.tasks = append(r.tasks, &plainTask{name: e.Task, started: e.Time})
 	}
-	if known && text == task.text {
-		line += " (" + FormatDuration(e.Time.Sub(task.started)) + ")"
+	return r.tasks[i]
+}
+
+// line is the task and what it is doing.
+func (t *plainTask) line() string {
+	line := t.name
+	if t.text != "" {
+		line += ": " + t.text
 	}
-	fmt.Fprintln(r.w, line)
-	task.text, task.printed = text, e.Time
-	r.last[e.Task] = task
+	if t.total > 0 {
+		line += fmt.Sprintf(" %s of %s", FormatBytes(t.current), FormatBytes(t.total))
+	}
+	return line
+}
+
+// breakSilence says what has been running when nothing was said for a while.
+func (r *plainRenderer) breakSilence(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tasks) == 0 || now.Sub(r.spoke) < silence {
+		return
+	}
+	const most = 3
+	var running []string
+	for _, t := range r.tasks[:min(most, len(r.tasks))] {
+		running = append(running, fmt.Sprintf("%s (%s)", t.line(), FormatDuration(now.Sub(t.started))))
+	}
+	if more := len(r.tasks) - most; more > 0 {
+		running = append(running, fmt.Sprintf("and %d more", more))
+	}
+	r.print(now, strings.Join(running, "; "))
 }
 
 // plainLine is the line of an event that ends a task or stands alone.

@@ -19,9 +19,8 @@ func TestPlainPrintsOneLineAnEvent(t *testing.T) {
 	r := New("plain", &out, false, false)
 	for _, e := range []progress.Event{
 		{Time: at(0), Task: "build web", State: progress.Running, Text: "sending context"},
-		{Time: at(1), Task: "build web", State: progress.Running, Text: "sending context"}, // too soon to say again
+		{Time: at(1), Task: "build web", State: progress.Running, Text: "sending context"}, // nothing new
 		{Time: at(1), Task: "build web", State: progress.Running, Log: "#4 RUN go build"},
-		{Time: at(12), Task: "build web", State: progress.Running, Text: "sending context"},
 		{Time: at(13), Task: "pull redis", State: progress.Running, Text: "layers", Current: 1500, Total: 8_200_000},
 		{Time: at(14), Task: "build web", State: progress.Done, Text: "web:berth-1", Elapsed: 14 * time.Second},
 		{Time: at(15), Task: "pull redis", State: progress.Failed, Err: errors.New("no route"), Elapsed: 2 * time.Second},
@@ -34,13 +33,40 @@ func TestPlainPrintsOneLineAnEvent(t *testing.T) {
 	r.Close()
 	want := `build web: sending context
 build web | #4 RUN go build
-build web: sending context (12.0s)
 pull redis: layers 1.5 kB of 8.2 MB
 build web: done, web:berth-1 (14.0s)
 pull redis: FAILED: no route (2.0s)
 start web: skipped: redis failed
 warning: port 80 is taken
 ingress: traefik
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestPlainIsNeverSilentWhileSomethingRuns(t *testing.T) {
+	var out bytes.Buffer
+	r := &plainRenderer{w: &out}
+	r.breakSilence(at(0)) // nothing runs
+	r.Report(progress.Event{Time: at(0), Task: "build web", State: progress.Running, Text: "sending context"})
+	r.breakSilence(at(0)) // too soon
+	r.Report(progress.Event{Time: at(1), Task: "build web", State: progress.Running, Current: 1500, Total: 8_200_000})
+	r.breakSilence(at(2))
+	for _, task := range []string{"pull redis", "pull db", "pull cache"} {
+		r.Report(progress.Event{Time: at(2), Task: task, State: progress.Running, Text: "layers"})
+	}
+	r.breakSilence(at(14))
+	r.Report(progress.Event{Time: at(15), Task: "build web", State: progress.Done, Elapsed: 15 * time.Second})
+	r.breakSilence(at(16))
+	want := `build web: sending context
+build web: sending context 1.5 kB of 8.2 MB (2.0s)
+pull redis: layers
+pull db: layers
+pull cache: layers
+build web: sending context 1.5 kB of 8.2 MB (14.0s); pull redis: layers (12.0s); pull db: layers (12.0s); and 1 more
+build web: done (15.0s)
+pull redis: layers (14.0s); pull db: layers (14.0s); pull cache: layers (14.0s)
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
