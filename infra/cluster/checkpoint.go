@@ -213,7 +213,7 @@ func sameVolumes(recorded map[string]string, have map[string]docker.Volume) bool
 }
 
 // spaceHint is the advice on a full disk.
-const spaceHint = "free some: `docker system prune`, or `berth cluster checkpoint delete NAME`"
+const spaceHint = docker.FreeSpace + ", or delete checkpoints: berth cluster checkpoint delete NAME"
 
 // failure is what the helper's last message says went wrong.
 func failure(what string, m checkpoint.Message) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/exec"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/problem"
 )
 
@@ -87,6 +89,15 @@ func kindOutput(err error) string {
 	return text
 }
 
+// noise are lines of kubeadm that give no reason: klog's information, and the
+// stack trace after an error, two lines a call.
+var noise = regexp.MustCompile(`(?m)^I\d{4} \d\d:.*\n|^\S+\n\t\S+\.(go|s):\d+(\n|$)`)
+
+// reasons are the lines of a failed command's output that may say why.
+func reasons(text string) []string {
+	return strings.Split(strings.TrimSpace(noise.ReplaceAllString(text, "")), "\n")
+}
+
 // createProblem keeps the end of the failed command's output and knows some
 // causes.
 func createProblem(s Spec, err error) error {
@@ -99,9 +110,9 @@ func createProblem(s Spec, err error) error {
 	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
 		hint = "choose other ports with --http-port and --https-port"
 	case strings.Contains(text, "no space left on device"):
-		hint = "free some disk space: docker system prune"
+		hint = docker.FreeSpace
 	}
-	lines := strings.Split(text, "\n")
+	lines := reasons(text)
 	if len(lines) > keep+1 {
 		lines = append(lines[:1], lines[len(lines)-keep:]...)
 	}

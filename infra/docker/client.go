@@ -16,6 +16,10 @@ import (
 	"github.com/berth-dev/berth/infra/problem"
 )
 
+// FreeSpace is the advice on a full disk. `docker system prune` would be none:
+// it deletes the nodes of stopped clusters too.
+const FreeSpace = "free some disk space: docker builder prune; docker image prune"
+
 // Client talks to one engine. It is safe for concurrent use.
 type Client struct {
 	api *client.Client

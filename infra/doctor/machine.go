@@ -188,9 +188,9 @@ func (m Machine) disk(h docker.Host) Finding {
 	text := fmt.Sprintf("%d GiB free at %s", free>>30, h.StorageRoot)
 	switch {
 	case free < leastDisk:
-		return block("free some: docker system prune", "%s; a cluster and its images need %d", text, leastDisk>>30)
+		return block(docker.FreeSpace, "%s; a cluster and its images need %d", text, leastDisk>>30)
 	case free < enoughDisk:
-		return warn("free some: docker system prune", "%s", text)
+		return warn(docker.FreeSpace, "%s", text)
 	}
 	return ok("%s", text)
 }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/progress"
@@ -238,7 +240,32 @@ func (j *loadJob) loadNode(ctx context.Context, node Node, state NodeState, img 
 	if retryErr == nil {
 		retryErr = j.verify(ctx, node, NodeState{}, complete)
 	}
+	if retryErr != nil && ctx.Err() == nil {
+		j.withdraw(ctx, node, img)
+	}
 	return r, retryErr
+}
+
+// withdraw removes the records of an image that a node has but could not unpack:
+// they keep its disk full, and the kubelet would take the image for complete.
+// What cannot be asked or removed now is why the load failed.
+func (j *loadJob) withdraw(ctx context.Context, node Node, img layout.Image) {
+	unpacked, err := node.Unpacked(ctx, j.item.names)
+	if err != nil || j.all(unpacked, img) {
+		return
+	}
+	records, err := node.Images(ctx)
+	if err != nil {
+		return
+	}
+	var broken []string
+	for _, r := range records {
+		ours := slices.Contains(j.item.names, r.Name) || strings.HasPrefix(r.Name, "sha256:") // the kubelet's own name for it
+		if ours && r.Target == img.Digest() && !r.Running {
+			broken = append(broken, r.Name)
+		}
+	}
+	_ = node.Remove(ctx, broken)
 }
 
 // rename deals with a node that has every layer: nothing to do, or a name to
@@ -352,7 +379,7 @@ func loadHint(err error) string {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "no space left on device"):
-		return "docker system prune, then run the command again"
+		return docker.FreeSpace + ", then run the command again"
 	case strings.Contains(text, "no such container"), strings.Contains(text, "is not running"):
 		return "berth cluster start"
 	}

@@ -154,7 +154,7 @@ func checkSpace(needs []spaceNeed, free func(string) (uint64, error), same func(
 		have, err := free(first.path)
 		if err == nil && have < total {
 			return problem.New("load the bundle", fmt.Errorf("%d MB are free where %s is, and up to %d MB are needed", have>>20, first.path, total>>20),
-				"free some: docker system prune")
+				docker.FreeSpace)
 		}
 	}
 	return nil
