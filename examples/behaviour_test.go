@@ -558,6 +558,19 @@ services:
 			}
 		})
 	}
+	t.Run("--attach and --no-attach", func(t *testing.T) {
+		for _, flags := range [][]string{{"--attach", "tests"}, {"--no-attach", "server"}} {
+			stdout, _, err := p.run(append([]string{"up", "--force-recreate", "--exit-code-from", "tests"}, flags...)...)
+			if exitStatus(err) != 4 || !strings.Contains(stdout, "ending with 4") || strings.Contains(stdout, "serving on 8080") {
+				t.Errorf("%v: status %d\n%s", flags, exitStatus(err), stdout)
+			}
+		}
+	})
+	t.Run("down --timeout", func(*testing.T) {
+		p.must("up", "server")
+		p.must("down", "--timeout", "0")
+		p.leavesNothing()
+	})
 }
 
 // TestHealing measures how long a killed container and the pods of a stopped

@@ -19,6 +19,8 @@ import (
 type buildOptions struct {
 	args     []string
 	noCache  bool
+	deps     bool
+	push     bool
 	pull     bool
 	quiet    bool
 	parallel int
@@ -34,7 +36,7 @@ func newBuildCommand(app *App) *cobra.Command {
 each: the same content has the same tag.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := app.projectImages(cmd.Context(), args)
+			p, err := app.projectImages(cmd.Context(), args, opts.deps)
 			if err != nil {
 				return err
 			}
@@ -54,6 +56,9 @@ each: the same content has the same tag.`,
 				sink = progress.Discard
 			}
 			facts, err := images.BuildAll(cmd.Context(), specs, opts.parallel, sink)
+			if err == nil && opts.push {
+				_, err = p.push(cmd.Context(), images, sink)
+			}
 			app.settle()
 			return errors.Join(err, printBuilt(app.Out, facts, opts.format))
 		},
@@ -62,6 +67,8 @@ each: the same content has the same tag.`,
 	flags.StringArrayVar(&opts.args, "build-arg", nil, "set a build `NAME=VALUE`; NAME alone takes the environment's; may be repeated")
 	flags.BoolVar(&opts.noCache, "no-cache", false, "use no layer of an earlier build")
 	flags.BoolVar(&opts.pull, "pull", false, "ask the registries for newer base images")
+	flags.BoolVar(&opts.deps, "with-dependencies", false, "also build the images of what the named services depend on")
+	flags.BoolVar(&opts.push, "push", false, "push the images to their registries when all are built")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	flags.IntVar(&opts.parallel, "parallel", 0, "how many images to build at once (default 3)")
 	addFormatFlag(cmd, &opts.format)

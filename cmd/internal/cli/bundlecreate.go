@@ -233,7 +233,7 @@ func (b *bundler) addons(engine *docker.Client, nodeImage string, hints translat
 
 // project builds and pulls the project's images, and adds them and its files.
 func (b *bundler) project(noBases bool) error {
-	p, err := b.app.projectImages(b.ctx, nil)
+	p, err := b.app.projectImages(b.ctx, nil, false)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/image"
+	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/names"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -21,6 +22,7 @@ import (
 type downOptions struct {
 	volumes bool
 	rmi     string
+	timeout int // seconds
 }
 
 func newDownCommand(app *App) *cobra.Command {
@@ -38,6 +40,9 @@ func newDownCommand(app *App) *cobra.Command {
 			if opts.rmi != "" && opts.rmi != "local" {
 				return misuse(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
 			}
+			if err := checkGrace(opts.timeout); err != nil {
+				return err
+			}
 			name, err := app.projectName(cmd.Context())
 			if err != nil {
 				return err
@@ -46,6 +51,7 @@ func newDownCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
+	cmd.Flags().IntVarP(&opts.timeout, "timeout", "t", -1, "kill after so many `seconds`; default: the services' stop_grace_period")
 	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
 	addAlwaysFlag(cmd.Flags(), "remove-orphans", "remove services that the compose file no longer has; always so")
 	return cmd
@@ -84,7 +90,7 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 			return err
 		}
 		namespace := translate.Namespace(project)
-		if _, err := apply.New(client, project, namespace, app.sink()).Delete(ctx, opts.volumes); err != nil {
+		if err := app.deleteProject(ctx, apply.New(client, project, namespace, app.sink()), opts); err != nil {
 			return err
 		}
 		if err := names.New(client).Remove(ctx, namespace); err != nil {
@@ -95,6 +101,24 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 		return app.forgetImages(ctx, project, info.Name)
 	}
 	return nil
+}
+
+// deleteProject removes the objects of a project, and ends its pods before if
+// there is a limit to that.
+func (app *App) deleteProject(ctx context.Context, p *apply.Project, opts downOptions) error {
+	if opts.timeout >= 0 {
+		states, err := p.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		if err := app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
+			return stopService(ctx, p, s.Service, opts.timeout)
+		}); err != nil {
+			return err
+		}
+	}
+	_, err := p.Delete(ctx, opts.volumes)
+	return err
 }
 
 // forgetImages removes what berth built for a project from engine and nodes.

@@ -160,7 +160,7 @@ func (app *App) downForeign(ctx context.Context, project string, opts downOption
 	if err != nil {
 		return err
 	}
-	if _, err := apply.New(client, project, translate.Namespace(project), app.sink()).Delete(ctx, opts.volumes); err != nil {
+	if err := app.deleteProject(ctx, apply.New(client, project, translate.Namespace(project), app.sink()), opts); err != nil {
 		return err
 	}
 	if opts.rmi != "local" {

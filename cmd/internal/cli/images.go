@@ -23,7 +23,7 @@ func newImagesCommand(app *App) *cobra.Command {
 cluster pods find it.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := app.projectImages(cmd.Context(), args)
+			p, err := app.projectImages(cmd.Context(), args, false)
 			if err != nil {
 				return err
 			}

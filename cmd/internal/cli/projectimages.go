@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
+
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/translate"
@@ -20,8 +22,8 @@ type projectImages struct {
 }
 
 // projectImages reads the project and picks the images of services, of all
-// when none is named.
-func (app *App) projectImages(ctx context.Context, services []string) (projectImages, error) {
+// when none is named; with deps those of what they depend on too.
+func (app *App) projectImages(ctx context.Context, services []string, deps bool) (projectImages, error) {
 	input, _, err := app.project(ctx, services)
 	if err != nil {
 		return projectImages{}, err
@@ -34,12 +36,32 @@ func (app *App) projectImages(ctx context.Context, services []string) (projectIm
 	p.autoscales = slices.ContainsFunc(result.Objects(), func(o translate.Object) bool {
 		return o.GetObjectKind().GroupVersionKind().Kind == "HorizontalPodAutoscaler"
 	})
+	if services, err = chosenServices(input.Project, services, deps); err != nil {
+		return projectImages{}, err
+	}
 	for _, img := range result.Images {
-		if len(services) == 0 || slices.ContainsFunc(img.Services, func(s string) bool { return slices.Contains(services, s) }) {
+		if slices.ContainsFunc(img.Services, func(s string) bool { return slices.Contains(services, s) }) {
 			p.picked = append(p.picked, img)
 		}
 	}
 	return p, nil
+}
+
+// chosenServices are the services that the user named, or all, with what they
+// depend on where deps asks for it.
+func chosenServices(p *types.Project, named []string, deps bool) ([]string, error) {
+	if len(named) == 0 {
+		return p.ServiceNames(), nil
+	}
+	depend := types.IgnoreDependencies
+	if deps {
+		depend = types.IncludeDependencies
+	}
+	selected, err := p.WithSelectedServices(named, depend)
+	if err != nil {
+		return nil, err
+	}
+	return selected.ServiceNames(), nil
 }
 
 // builds lists the picked images that are built, and with them those that

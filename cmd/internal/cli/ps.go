@@ -34,6 +34,7 @@ type psOptions struct {
 	quiet    bool
 	services bool
 	status   []string
+	filters  []string
 	format   string
 }
 
@@ -44,6 +45,13 @@ func newPsCommand(app *App) *cobra.Command {
 		Short:             "List the pods of the services: state, health, restarts, node, ports, image",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, filter := range opts.filters {
+				state, isStatus := strings.CutPrefix(filter, "status=")
+				if !isStatus {
+					return misuse(fmt.Sprintf("--filter %q", filter), nil, "write --filter status=STATE")
+				}
+				opts.status = append(opts.status, state)
+			}
 			for _, state := range opts.status {
 				if !slices.Contains(podStates(), state) {
 					return misuse(fmt.Sprintf("--status %q", state), nil, "choose one of "+strings.Join(podStates(), ", "))
@@ -66,6 +74,8 @@ func newPsCommand(app *App) *cobra.Command {
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "print the names of the pods alone")
 	flags.BoolVar(&opts.services, "services", false, "print the names of the services alone")
 	flags.StringArrayVar(&opts.status, "status", nil, "only pods in this `state`: "+strings.Join(podStates(), ", "))
+	flags.StringArrayVar(&opts.filters, "filter", nil, "the same, as `status=STATE`")
+	addAlwaysFlag(flags, "no-trunc", "print whole names; always so")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }

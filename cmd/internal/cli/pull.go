@@ -12,7 +12,7 @@ import (
 
 func newPullCommand(app *App) *cobra.Command {
 	var policy string
-	var buildable, ignore, quiet bool
+	var deps, buildable, ignore, quiet bool
 	cmd := &cobra.Command{
 		Use:               "pull [SERVICE...]",
 		Short:             "Pull the images of services into the engine",
@@ -21,7 +21,7 @@ func newPullCommand(app *App) *cobra.Command {
 			if policy != string(model.PullAlways) && policy != string(model.PullMissing) {
 				return misuse(fmt.Sprintf("unknown --policy %q", policy), nil, "use always or missing")
 			}
-			p, err := app.projectImages(cmd.Context(), args)
+			p, err := app.projectImages(cmd.Context(), args, deps)
 			if err != nil {
 				return err
 			}
@@ -49,6 +49,7 @@ func newPullCommand(app *App) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&policy, "policy", string(model.PullAlways), "pull `always` or only what is missing: always, missing")
+	flags.BoolVar(&deps, "include-deps", false, "also pull images of what the named services depend on")
 	flags.BoolVar(&buildable, "include-buildable", false, "also pull images that the project can build")
 	flags.BoolVar(&ignore, "ignore-pull-failures", false, "go on when an image cannot be pulled")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")

@@ -1,16 +1,18 @@
 package cli
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
 func newPushCommand(app *App) *cobra.Command {
-	var ignore, quiet bool
+	var deps, ignore, quiet bool
 	cmd := &cobra.Command{
 		Use:   "push [SERVICE...]",
 		Short: "Push the images of services to their registries",
@@ -18,7 +20,7 @@ func newPushCommand(app *App) *cobra.Command {
 (image: in the compose file) give, with the credentials of the Docker config.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := app.projectImages(cmd.Context(), args)
+			p, err := app.projectImages(cmd.Context(), args, deps)
 			if err != nil {
 				return err
 			}
@@ -30,17 +32,7 @@ func newPushCommand(app *App) *cobra.Command {
 			if quiet {
 				sink = progress.Discard
 			}
-			var errs []error
-			pushed := 0
-			for _, img := range p.picked {
-				// As in docker compose: what has no `image` has no place to go to.
-				if img.Build == nil || p.input.Project.Services[img.Services[0]].Image == "" {
-					continue
-				}
-				pushed++
-				errs = append(errs, images.Push(cmd.Context(), img.Ref, sink))
-			}
-			err = errors.Join(errs...)
+			pushed, err := p.push(cmd.Context(), images, sink)
 			switch {
 			case pushed == 0:
 				return problem.New("there is nothing to push", nil, "give services that have a `build` an `image` with the registry's name")
@@ -52,7 +44,22 @@ func newPushCommand(app *App) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&deps, "include-deps", false, "also push images of what the named services depend on")
 	flags.BoolVar(&ignore, "ignore-push-failures", false, "go on when an image cannot be pushed")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd
+}
+
+// push pushes the picked images that are built and have a registry to go to:
+// as in docker compose, what has no `image` has none. It counts them.
+func (p projectImages) push(ctx context.Context, images *image.Images, sink progress.Sink) (pushed int, err error) {
+	var errs []error
+	for _, img := range p.picked {
+		if img.Build == nil || p.input.Project.Services[img.Services[0]].Image == "" {
+			continue
+		}
+		pushed++
+		errs = append(errs, images.Push(ctx, img.Ref, sink))
+	}
+	return pushed, errors.Join(errs...)
 }

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -18,15 +18,15 @@ func newStopCommand(app *App) *cobra.Command {
 		Short:             "End the pods of services; start brings them back",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if grace < -1 {
-				return problem.New(fmt.Sprintf("--timeout %d", grace), nil, "give a number of seconds")
+			if err := checkGrace(grace); err != nil {
+				return err
 			}
 			r, states, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
 			return app.each(cmd.Context(), states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
-				return stopService(ctx, r, s.Service, grace)
+				return stopService(ctx, r.Project, s.Service, grace)
 			})
 		},
 	}
@@ -34,18 +34,26 @@ func newStopCommand(app *App) *cobra.Command {
 	return cmd
 }
 
+// checkGrace refuses a --timeout that is no time; -1 says that none was given.
+func checkGrace(seconds int) error {
+	if seconds < -1 {
+		return misuse(fmt.Sprintf("--timeout %d", seconds), nil, "give a number of seconds")
+	}
+	return nil
+}
+
 // stopService ends the pods of a service, killing them after grace seconds if
 // that is not negative, and returns when they are gone.
-func stopService(ctx context.Context, r *running, service string, grace int) error {
-	if err := r.Stop(ctx, service); err != nil {
+func stopService(ctx context.Context, p *apply.Project, service string, grace int) error {
+	if err := p.Stop(ctx, service); err != nil {
 		return err
 	}
 	if grace >= 0 {
-		if err := r.EndPods(ctx, service, int64(grace)); err != nil {
+		if err := p.EndPods(ctx, service, int64(grace)); err != nil {
 			return err
 		}
 	}
-	return r.Ended(ctx, service)
+	return p.Ended(ctx, service)
 }
 
 func newStartCommand(app *App) *cobra.Command {

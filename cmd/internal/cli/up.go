@@ -45,7 +45,7 @@ only what is not done yet.`,
 			if err := attach.check(cmd.Flags().Changed("detach")); err != nil {
 				return err
 			}
-			named := slices.Collect(maps.Keys(up.Scale))
+			named := slices.Concat(slices.Collect(maps.Keys(up.Scale)), attach.attach, attach.noAttach)
 			if attach.exitCodeFrom != "" {
 				named = append(named, attach.exitCodeFrom)
 			}
@@ -110,7 +110,7 @@ func noWait(flags *pflag.FlagSet, attach attachOptions) (bool, error) {
 		return false, misuse("up --detach=false", errors.New("up returns when everything is ready"),
 			"berth dev stays and follows the logs, and so does berth logs -f; --abort-on-container-exit stays until a container ends")
 	}
-	for _, name := range []string{"timeout", "no-log-prefix", "timestamps"} {
+	for _, name := range []string{"timeout", "no-log-prefix", "timestamps", "attach", "no-attach"} {
 		if flags.Changed(name) {
 			return false, misuse("up --"+name, errors.New("it is for an up that stays"), "add --abort-on-container-exit, or leave it out")
 		}

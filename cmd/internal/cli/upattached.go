@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
@@ -30,6 +29,8 @@ type attachOptions struct {
 	timeout      int
 	noPrefix     bool
 	timestamps   bool
+	attach       []string // services whose logs are printed; none: of all
+	noAttach     []string // and of these not
 }
 
 func (o *attachOptions) register(flags *pflag.FlagSet) {
@@ -38,6 +39,8 @@ func (o *attachOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.exitCodeFrom, "exit-code-from", "", "the exit status of `SERVICE` is berth's; implies --abort-on-container-exit")
 	flags.IntVarP(&o.timeout, "timeout", "t", -1, "kill after so many `seconds` when everything is stopped; default: the services' stop_grace_period")
 	flags.BoolVar(&o.noPrefix, "no-log-prefix", false, "print logs without the services' names")
+	flags.StringArrayVar(&o.attach, "attach", nil, "print the logs of `SERVICE` alone; may be repeated")
+	flags.StringArrayVar(&o.noAttach, "no-attach", nil, "leave out the logs of `SERVICE`; may be repeated")
 	flags.BoolVar(&o.timestamps, "timestamps", false, "print the time of each line of the logs")
 }
 
@@ -51,6 +54,9 @@ func (o attachOptions) check(detach bool) error {
 	}
 	if detach {
 		return misuse("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
+	}
+	if err := checkGrace(o.timeout); err != nil {
+		return err
 	}
 	if o.onExit && o.onFailure {
 		return misuse("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "leave one of them out")
@@ -77,7 +83,7 @@ type attachment struct {
 // stops everything and passes an exit status on. An interrupt stops everything
 // too.
 func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions, opts attachOptions) error {
-	chosen, err := chosenServices(s.input.Project, up)
+	chosen, err := chosenServices(s.input.Project, up.Services, !up.NoDeps)
 	if err != nil {
 		return err
 	}
@@ -116,22 +122,6 @@ func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions
 		return err
 	}
 	return a.status(ctx)
-}
-
-// chosenServices are the services that up is about.
-func chosenServices(p *types.Project, up devloop.UpOptions) ([]string, error) {
-	if len(up.Services) == 0 {
-		return p.ServiceNames(), nil
-	}
-	depend := types.IncludeDependencies
-	if up.NoDeps {
-		depend = types.IgnoreDependencies
-	}
-	selected, err := p.WithSelectedServices(up.Services, depend)
-	if err != nil {
-		return nil, err
-	}
-	return selected.ServiceNames(), nil
 }
 
 // completers are the services that others wait for to complete.
@@ -196,7 +186,7 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 	options := kube.TailOptions{
 		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
 		Want: func(pod *corev1.Pod, container string) bool {
-			return slices.Contains(a.chosen, apply.ServiceOf(pod, container))
+			return a.prints(apply.ServiceOf(pod, container))
 		},
 	}
 	following, stop := context.WithCancel(ctx)
@@ -227,6 +217,12 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 	})
 }
 
+// prints reports whether the logs of a service are wanted.
+func (a *attachment) prints(service string) bool {
+	wanted := len(a.opts.attach) == 0 || slices.Contains(a.opts.attach, service)
+	return wanted && slices.Contains(a.chosen, service) && !slices.Contains(a.opts.noAttach, service)
+}
+
 // stopFor is how long stopping may take after an interrupt.
 const stopFor = 2 * time.Minute
 
@@ -243,7 +239,7 @@ func (a *attachment) stop(ctx context.Context) error {
 	}
 	states = slices.DeleteFunc(states, func(s model.ServiceState) bool { return !slices.Contains(a.chosen, s.Service) })
 	err = a.app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
-		return stopService(ctx, a.running, s.Service, a.opts.timeout)
+		return stopService(ctx, a.running.Project, s.Service, a.opts.timeout)
 	})
 	a.app.settle()
 	return err
