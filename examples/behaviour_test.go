@@ -568,7 +568,7 @@ services:
 	})
 	t.Run("down --timeout", func(*testing.T) {
 		p.must("up", "server")
-		p.must("down", "--timeout", "0")
+		p.must("down", "--volumes", "--timeout", "0")
 		p.leavesNothing()
 	})
 }
