@@ -284,6 +284,20 @@ func TestStopTakesBackWhatWasReached(t *testing.T) {
 	}
 }
 
+func TestStopLeavesARunningCheckAlone(t *testing.T) {
+	c := begin(t, 2, clusterSteps)
+	release, err := c.options.Store.Lock(t.Context(), c.run.Name, "learner-2") // a check goes on
+	must(t, err)
+	if err := Stop(t.Context(), c.run, c.options, silent); err == nil || !strings.Contains(err.Error(), "learner-2: work on this step") {
+		t.Errorf("it says %v", err)
+	}
+	if !c.api.has(namespaces + "/" + c.run.Learners[0].Namespace) {
+		t.Error("half of it is gone")
+	}
+	must(t, release())
+	must(t, Stop(t.Context(), c.run, c.options, silent))
+}
+
 func TestAWorkshopIsStoppedWithoutItsFolder(t *testing.T) {
 	c := begin(t, 0, clusterSteps)
 	must(t, c.session("").Enter(t.Context(), -1, silent))

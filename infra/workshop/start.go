@@ -82,7 +82,12 @@ func (s *Session) Enter(ctx context.Context, step int, line func(string)) error 
 // Stop takes back what the steps did, removes all learners' namespaces and
 // checkpoints, and forgets the workshop. Run again it goes on. A workshop whose
 // folder is gone is stopped, too; what its steps of cluster scope did stays.
-func Stop(ctx context.Context, run Run, o Options, line func(string)) error {
+func Stop(ctx context.Context, run Run, o Options, line func(string)) (err error) {
+	release, err := o.Store.lockAll(ctx, run)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	confined := false
 	for _, l := range run.Learners {
 		confined = confined || l.Confined
@@ -105,6 +110,9 @@ func Stop(ctx context.Context, run Run, o Options, line func(string)) error {
 		}
 	}
 	if err := o.Cluster.DeleteCheckpoints(ctx, checkpointPrefix(run.Name)); err != nil {
+		return err
+	}
+	if err := release(); err != nil { // Windows removes no file that is open
 		return err
 	}
 	return o.Store.Remove(run.Name)

@@ -169,6 +169,27 @@ func (s Store) Lock(_ context.Context, run, learner string) (release func() erro
 	return l.Unlock, nil
 }
 
+// lockAll is Lock for all learners of a workshop.
+func (s Store) lockAll(ctx context.Context, run Run) (release func() error, err error) {
+	var held []func() error
+	release = func() error {
+		var errs []error
+		for _, r := range held {
+			errs = append(errs, r())
+		}
+		held = nil
+		return errors.Join(errs...)
+	}
+	for _, l := range run.Learners {
+		r, err := s.Lock(ctx, run.Name, l.Name)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", l.Name, err), release())
+		}
+		held = append(held, r)
+	}
+	return release, nil
+}
+
 func (s Store) read(name string, into any) error {
 	raw, err := os.ReadFile(filepath.Join(s.dir, name))
 	if err != nil {
