@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -19,7 +18,7 @@ func newStopCommand(app *App) *cobra.Command {
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if grace < -1 {
-				return problem.New(fmt.Sprintf("--timeout %d", grace), nil, "give a number of seconds")
+				return misuse(fmt.Sprintf("--timeout %d", grace), nil, "give a number of seconds")
 			}
 			r, states, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
@@ -31,6 +30,7 @@ func newStopCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVarP(&grace, "timeout", "t", grace, "kill after so many `seconds`; default: the services' stop_grace_period")
+	cmd.Flags().Lookup("timeout").DefValue = "0" // the help says what the default is
 	return cmd
 }
 
@@ -51,7 +51,7 @@ func stopService(ctx context.Context, r *running, service string, grace int) err
 func newStartCommand(app *App) *cobra.Command {
 	return &cobra.Command{
 		Use:               "start [SERVICE...]",
-		Short:             "Start services that stop stopped",
+		Short:             "Start stopped services again",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, states, err := app.startedServices(cmd.Context(), args)
