@@ -38,7 +38,7 @@ func newDownCommand(app *App) *cobra.Command {
 			if opts.rmi != "" && opts.rmi != "local" {
 				return misuse(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
 			}
-			name, err := app.projectName(cmd.Context())
+			name, _, err := app.names(cmd.Context())
 			if err != nil {
 				return err
 			}
