@@ -17,8 +17,8 @@ func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
 	}
 	stop := t.fittingHook(u, ".pre_stop", u.svc.PreStop)
-	if s.spec.StopSignal != "" && signalName(s.spec.StopSignal) != "SIGTERM" {
-		signal := signalName(s.spec.StopSignal)
+	if s.spec.StopSignal != "" && SignalName(s.spec.StopSignal) != "SIGTERM" {
+		signal := SignalName(s.spec.StopSignal)
 		path := u.path + ".stop_signal"
 		switch {
 		case signal == "":
@@ -56,7 +56,7 @@ func sendSignal(stop []string, signal string) []string {
 // sendsSignal reports whether a shell of the image sends stop_signal to the
 // first process of the container.
 func (t *translator) sendsSignal(u *unit) bool {
-	signal := signalName(u.svc.StopSignal)
+	signal := SignalName(u.svc.StopSignal)
 	return !t.owned() && signal != "" && signal != "SIGTERM" && signal != "SIGKILL"
 }
 
@@ -69,9 +69,9 @@ func (t *translator) sharesProcesses(u *unit) bool {
 	})
 }
 
-// signalName returns the name of a signal with its SIG, "" for none. Kubernetes
+// SignalName returns the name of a signal with its SIG, "" for none. Kubernetes
 // knows signals by name only.
-func signalName(s string) string {
+func SignalName(s string) string {
 	name := strings.ToUpper(strings.TrimSpace(s))
 	byNumber := map[string]string{"1": "HUP", "2": "INT", "3": "QUIT", "4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS", "8": "FPE", "9": "KILL", "10": "USR1", "12": "USR2", "13": "PIPE", "14": "ALRM", "15": "TERM", "28": "WINCH", "37": "RTMIN+3"}
 	if n, ok := byNumber[name]; ok {

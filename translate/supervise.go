@@ -104,7 +104,7 @@ func (t *translator) wholeCommand(s scope, c corev1.Container) (entrypoint, args
 // stopSignal is what asks the program of a container to end.
 func stopSignal(s scope) string {
 	for _, name := range []string{s.spec.StopSignal, imageStopSignal(s)} {
-		if signal := signalName(name); signal != "" {
+		if signal := SignalName(name); signal != "" {
 			return signal
 		}
 	}

@@ -193,7 +193,7 @@ func (t *translator) gracePeriod(units []*unit) int64 {
 				own = int64(seconds(durationOf(*d)))
 			}
 		}
-		if !t.owned() && signalName(u.svc.StopSignal) == "SIGKILL" {
+		if !t.owned() && SignalName(u.svc.StopSignal) == "SIGKILL" {
 			own = 0
 		}
 		longest = max(longest, own)

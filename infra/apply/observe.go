@@ -252,7 +252,7 @@ func List(ctx context.Context, client *kube.Client) ([]Found, error) {
 	err = parallel(ctx, len(parents), func(ctx context.Context, i int) error {
 		name, ns := parents[i].Labels[model.LabelProject], parents[i].Namespace
 		services, err := New(client, name, ns, nil).Observe(ctx)
-		found[i] = Found{Project: name, Namespace: ns, Services: services}
+		found[i] = Found{Project: name, Namespace: ns, Services: append([]model.ServiceState{}, services...)} // in JSON none is no null
 		return err
 	})
 	slices.SortFunc(found, func(a, b Found) int { return strings.Compare(a.Project, b.Project) })

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,7 +34,20 @@ func parallel(ctx context.Context, n int, f func(ctx context.Context, i int) err
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(errs...)
+	return errors.Join(distinct(errs)...)
+}
+
+// distinct leaves out errors that say what an earlier one says: that the API
+// server does not answer need not be read once a request.
+func distinct(errs []error) []error {
+	said := map[string]bool{}
+	return slices.DeleteFunc(errs, func(err error) bool {
+		if err == nil || said[err.Error()] {
+			return true
+		}
+		said[err.Error()] = true
+		return false
+	})
 }
 
 // until calls f at growing intervals of at most a second, until it says that

@@ -170,7 +170,7 @@ func (p *Project) timedOut(ctx context.Context, service string, cond model.WaitC
 	if len(v.troubles) > 0 && v.troubles[0].hint != "" {
 		hint = v.troubles[0].hint
 	}
-	return problem.New(waitWhat(service, cond), fmt.Errorf("%w: %s", ctx.Err(), describe(v)), hint)
+	return problem.New(waitWhat(service, cond), fmt.Errorf("%w: %s", context.Cause(ctx), describe(v)), hint)
 }
 
 // finish keeps a service whose pods have ended well from running again: its

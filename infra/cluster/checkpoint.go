@@ -178,7 +178,7 @@ func (m *Manager) thaw(ctx context.Context, nodes []Node) error {
 			return nil
 		}
 		if err := m.engine.UnpauseContainer(ctx, n.ID); err != nil {
-			return fmt.Errorf("let node %q go on: %w", n.Name, err)
+			return problem.New(fmt.Sprintf("let node %q go on", n.Name), err, "docker unpause "+n.Name)
 		}
 		return nil
 	})

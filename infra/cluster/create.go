@@ -43,7 +43,7 @@ const phaseControlPlane = "starting control-plane"
 // for each other. After ctx ends nothing is left of a cluster that did not
 // come to be. step may be nil.
 func (m *Manager) Create(ctx context.Context, s Spec, sink progress.Sink, step Step) (Info, error) {
-	if _, err := s.withDefaults(); err != nil {
+	if err := s.Check(); err != nil {
 		return Info{}, err
 	}
 	if s.Name == "" {

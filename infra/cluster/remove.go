@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -58,7 +59,7 @@ func (m *Manager) clear(ctx context.Context, name string) error {
 			}
 			err = each(containers, func(c docker.Container) error {
 				if err := m.engine.RemoveContainer(ctx, c.ID); err != nil {
-					return fmt.Errorf("remove container %q: %w", c.Name, err)
+					return problem.New(fmt.Sprintf("remove container %q", c.Name), err, "docker rm -f -v "+c.Name+", then run the command again")
 				}
 				return nil
 			})

@@ -109,6 +109,12 @@ func CheckName(name string) error {
 	return nil
 }
 
+// Check returns a Problem when no cluster can be as s asks, whatever the engine.
+func (s Spec) Check() error {
+	_, err := s.withDefaults()
+	return err
+}
+
 // withDefaults fills what has a default that needs no engine, and refuses what
 // cannot be created.
 func (s Spec) withDefaults() (Spec, error) {

@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/go-units"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // A ClassicBuild is a build by the engine's own builder, for engines without
@@ -93,7 +95,7 @@ func (b ClassicBuild) options() (build.ImageBuildOptions, error) {
 	}
 	all, err := UserConfig().GetAllCredentials()
 	if err != nil {
-		return opts, fmt.Errorf("credentials in the Docker config: %w", err)
+		return opts, problem.New("credentials in the Docker config", err, credentialsHint)
 	}
 	for host, a := range all {
 		opts.AuthConfigs[host] = registryConfig(a)

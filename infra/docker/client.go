@@ -6,9 +6,10 @@ package docker
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
@@ -50,11 +51,22 @@ func connect(ctx context.Context, where ...client.Opt) (*Client, error) {
 	c := &Client{api: api}
 	ping, err := api.Ping(ctx)
 	if err != nil {
-		return nil, errors.Join(problem.New(
-			fmt.Sprintf("connect to the Docker Engine at %s", api.DaemonHost()), err, noEngineHint()), api.Close())
+		return nil, errors.Join(noEngine(api.DaemonHost(), err), api.Close())
 	}
 	api.NegotiateAPIVersionPing(ping) // now, so that APIVersion is true and nobody pings again
 	return c, nil
+}
+
+// noEngine says why the engine at host cannot be used.
+func noEngine(host string, err error) error {
+	what := "connect to the Docker Engine at " + host
+	switch {
+	case host == commandHost:
+		return problem.New("connect to the Docker Engine through ssh", err, "check that ssh reaches the machine, and that `docker version` works there")
+	case strings.HasPrefix(host, "unix:") && (errors.Is(err, fs.ErrPermission) || strings.HasPrefix(err.Error(), "permission denied")):
+		return problem.New(what, errors.New("permission denied"), "join the group of the socket (`sudo usermod -aG docker $USER`, then log in again), or run the command as root")
+	}
+	return problem.New(what, err, noEngineHint())
 }
 
 // noEngineHint names podman's socket where there is one: it answers the same

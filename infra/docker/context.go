@@ -46,6 +46,10 @@ func environment() ([]client.Opt, error) {
 	return opts, nil
 }
 
+// commandHost is how the docker CLI's library calls every engine that is reached
+// through a command.
+const commandHost = "http://docker.example.com"
+
 // throughCommand connects to ssh://user@host by running ssh, as the docker CLI
 // does; nil for other addresses.
 func throughCommand(host string) ([]client.Opt, error) {

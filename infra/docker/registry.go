@@ -14,6 +14,8 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/pkg/jsonmessage"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // hubKey is what the Docker config calls Docker Hub.
@@ -93,11 +95,15 @@ func followStream(ctx context.Context, r io.ReadCloser, report func(LayerProgres
 	}
 }
 
+// credentialsHint helps where the config names a helper that is not there: that
+// of a Docker that was removed, say.
+const credentialsHint = "install the credential helper that it names (credsStore, credHelpers), or take it out and `docker login` again"
+
 // registryAuth is the header with the user's credentials for ref's registry.
 func registryAuth(ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", ref, err)
+		return "", problem.New(fmt.Sprintf("image name %q", ref), err, "write [HOST/]NAME[:TAG], the name in lower case")
 	}
 	host := reference.Domain(named)
 	if host == "docker.io" {
@@ -105,7 +111,7 @@ func registryAuth(ref string) (string, error) {
 	}
 	auth, err := UserConfig().GetAuthConfig(host)
 	if err != nil {
-		return "", fmt.Errorf("credentials for %s in the Docker config: %w", host, err)
+		return "", problem.New(fmt.Sprintf("credentials for %s in the Docker config", host), err, credentialsHint)
 	}
 	return registry.EncodeAuthConfig(registryConfig(auth))
 }

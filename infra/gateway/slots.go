@@ -68,7 +68,7 @@ func checkRoutes(routes []Route) error {
 		case r.Protocol != "tcp" && r.Protocol != "udp":
 			return problem.New(what, fmt.Errorf("protocol %q cannot be published", r.Protocol), "use tcp or udp")
 		case first < 0 || last > 65535:
-			return problem.New(what, fmt.Errorf("%d-%d is not a range of ports", first, last), "")
+			return problem.New(what, fmt.Errorf("%d-%d is not a range of ports", first, last), "use 1 to 65535")
 		case r.NodePort < 1 || r.NodePort > 65535:
 			return fmt.Errorf("%s: its Service has no NodePort", what)
 		}

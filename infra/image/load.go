@@ -108,7 +108,7 @@ func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error)
 	if asked != "" {
 		p, err := platforms.Parse(asked)
 		if err != nil {
-			return "", fmt.Errorf("platform %q: %w", asked, err)
+			return "", problem.New(fmt.Sprintf("platform %q", asked), err, "write OS/ARCH, for example linux/arm64")
 		}
 		return platforms.Format(platforms.Normalize(p)), nil
 	}
@@ -257,7 +257,7 @@ func (i *Images) ReadArchive(ctx context.Context, path, platform string) ([]layo
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, problem.New(fmt.Sprintf("image archive %q", path), err, "")
+		return nil, problem.New(fmt.Sprintf("image archive %q", path), err, archiveHint)
 	}
 	defer f.Close()
 	images, err := i.ReadStream(ctx, f, platform)
@@ -266,6 +266,8 @@ func (i *Images) ReadArchive(ctx context.Context, path, platform string) ([]layo
 	}
 	return images, nil
 }
+
+const archiveHint = "`docker save NAME:TAG -o FILE` writes one; an image of the engine is loaded by its name"
 
 // ReadStream is ReadArchive for a stream.
 func (i *Images) ReadStream(ctx context.Context, r io.Reader, platform string) ([]layout.NamedImage, error) {

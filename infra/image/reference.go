@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // FullName is the name that nodes know an image by, and that the kubelet makes
@@ -12,7 +14,7 @@ import (
 func FullName(ref string) (string, error) {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", ref, err)
+		return "", problem.New(fmt.Sprintf("image name %q", ref), err, "write [HOST/]NAME[:TAG], the name in lower case")
 	}
 	return named.String(), nil
 }

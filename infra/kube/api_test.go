@@ -55,6 +55,29 @@ func TestUnknownContextSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestContextOfNobodysIsNotBerthsToMake(t *testing.T) {
+	path := t.TempDir() + "/config"
+	config := `{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}], contexts: [{name: staging, context: {cluster: c}}]}`
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(path, "stagin")
+	if err == nil || !strings.Contains(err.Error(), `find context "stagin"`) || problem.Hint(err) != "it has: staging" {
+		t.Errorf("error %v, hint %q", err, problem.Hint(err))
+	}
+}
+
+func TestBrokenKubeconfigIsNamed(t *testing.T) {
+	path := t.TempDir() + "/config"
+	if err := os.WriteFile(path, []byte("contexts: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(path, "kind-berth")
+	if err == nil || !strings.Contains(err.Error(), "read the kubeconfig: ") || !strings.Contains(err.Error(), path) || !strings.Contains(problem.Hint(err), "mend the file") {
+		t.Errorf("error %v, hint %q", err, problem.Hint(err))
+	}
+}
+
 func TestUnreachableServerFailsAtOnce(t *testing.T) {
 	path := t.TempDir() + "/config"
 	config := `{apiVersion: v1, kind: Config, clusters: [{name: kind-x, cluster: {server: "https://127.0.0.1:1"}}], contexts: [{name: kind-x, context: {cluster: kind-x}}]}`
@@ -67,7 +90,7 @@ func TestUnreachableServerFailsAtOnce(t *testing.T) {
 	}
 	started := time.Now()
 	_, err = List[corev1.Pod](t.Context(), c, "default", "")
-	if err == nil || !strings.Contains(err.Error(), `reach the API server of "kind-x" at https://127.0.0.1:1`) || !strings.Contains(problem.Hint(err), "berth cluster start x") {
+	if err == nil || !strings.HasPrefix(err.Error(), `reach the API server of "kind-x" at https://127.0.0.1:1: dial tcp`) || !strings.Contains(problem.Hint(err), "berth cluster start x") {
 		t.Errorf("error %v, hint %q", err, problem.Hint(err))
 	}
 	if took := time.Since(started); took > 5*time.Second {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,13 +55,31 @@ func New(kubeconfig, context string) (*Client, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
 	config, err := loader.ClientConfig()
 	if err != nil {
-		what := "read the kubeconfig"
-		if context != "" {
-			what = fmt.Sprintf("find context %q in the kubeconfig", context)
-		}
-		return nil, problem.New(what, err, "`berth up` makes the cluster that the project asks for, `berth cluster create` a plain one; `--context` names another")
+		return nil, unusable(rules, context, err)
 	}
 	return newClient(config, context)
+}
+
+// unusable says why a kubeconfig gives no client for context.
+func unusable(rules *clientcmd.ClientConfigLoadingRules, context string, err error) error {
+	config, broken := rules.Load()
+	switch {
+	case broken != nil:
+		return problem.New("read the kubeconfig", broken, "mend the file, or name another with KUBECONFIG")
+	case context != "" && config.Contexts[context] == nil:
+		err = errors.New("there is none of that name")
+	}
+	what, hint := "read the kubeconfig", "`berth up` makes the cluster that the project asks for, `berth cluster create` a plain one; `--context` names another"
+	if context != "" {
+		what = fmt.Sprintf("find context %q in the kubeconfig", context)
+	}
+	if context != "" && !strings.HasPrefix(context, "kind-") {
+		hint = "name a context that it has, or another file with KUBECONFIG"
+		if names := slices.Sorted(maps.Keys(config.Contexts)); len(names) > 0 {
+			hint = "it has: " + strings.Join(names, ", ")
+		}
+	}
+	return problem.New(what, err, hint)
 }
 
 func newClient(config *rest.Config, context string) (*Client, error) {
@@ -73,7 +94,7 @@ func newClient(config *rest.Config, context string) (*Client, error) {
 	unversioned.GroupVersion = &schema.GroupVersion{Version: "v1"}
 	api, err := rest.UnversionedRESTClientFor(unversioned)
 	if err != nil {
-		return nil, problem.New(fmt.Sprintf("use context %q", context), err, "")
+		return nil, problem.New(fmt.Sprintf("use context %q", context), err, "correct its entry in the kubeconfig")
 	}
 	return &Client{context: context, config: config, rest: api, scheme: scheme, kinds: builtinKinds()}, nil
 }
@@ -120,6 +141,10 @@ func (c *Client) explain(err error) error {
 	hint := "check that the cluster runs: kubectl --context " + c.context + " get nodes"
 	if name, ok := strings.CutPrefix(c.context, "kind-"); ok {
 		hint = "start the cluster again with `berth cluster start " + name + "`; `berth doctor` says what is wrong"
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // which of many requests failed says nothing
 	}
 	return problem.New(fmt.Sprintf("reach the API server of %q at %s", c.context, c.config.Host), err, hint)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -54,8 +55,11 @@ func (c command) start(ctx context.Context, stdout, stderr io.Writer) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return problem.New(fmt.Sprintf("run %q", c.argv[0]), exec.ErrNotFound, "install "+c.argv[0]+", then run the command again")
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -28,6 +29,13 @@ func TestFailedCommandShowsItsOutput(t *testing.T) {
 	err := command{argv: []string{"sh", "-c", "echo no space left; exit 3"}}.run(t.Context(), task)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestProgramThatIsNotThereIsToBeInstalled(t *testing.T) {
+	_, err := command{argv: []string{"no-such-program", "build"}}.output(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `run "no-such-program"`) || problem.Hint(err) != "install no-such-program, then run the command again" {
+		t.Errorf("%v, hint %q", err, problem.Hint(err))
 	}
 }
 

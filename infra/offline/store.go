@@ -26,7 +26,7 @@ type store struct{ root string }
 func newStore() (store, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return store{}, err
+		return store{}, fmt.Errorf("find the user's cache folder: %w", err)
 	}
 	return store{filepath.Join(cache, "berth", "offline")}, nil
 }

@@ -210,16 +210,9 @@ func projectName(o Options, s selection, inFile string) (string, error) {
 	for _, given := range []struct{ name, from string }{
 		{o.ProjectName, "--project-name"}, {s.env["COMPOSE_PROJECT_NAME"], "COMPOSE_PROJECT_NAME"},
 	} {
-		if given.name == "" {
-			continue
+		if given.name != "" {
+			return given.name, CheckName(given.name, given.from)
 		}
-		if normalName(given.name) != given.name {
-			return "", &translate.Error{
-				What: fmt.Sprintf("project name %q (%s) is not valid", given.name, given.from),
-				Cure: "use lower-case letters, digits, - and _, and start with a letter or digit",
-			}
-		}
-		return given.name, nil
 	}
 	if name := normalName(inFile); name != "" {
 		return name, nil
@@ -230,6 +223,18 @@ func projectName(o Options, s selection, inFile string) (string, error) {
 	return "", &translate.Error{
 		What: fmt.Sprintf("no project name can be made of the directory %q", s.dir),
 		Cure: "give the project one: berth --project-name NAME ..., or `name: NAME` in the compose file",
+	}
+}
+
+// CheckName returns an error when no project can have the name; from is where it
+// was given.
+func CheckName(name, from string) error {
+	if normalName(name) == name && name != "" {
+		return nil
+	}
+	return &translate.Error{
+		What: fmt.Sprintf("project name %q (%s) is not valid", name, from),
+		Cure: "use lower-case letters, digits, - and _, and start with a letter or digit",
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -36,6 +35,9 @@ func newBuildCommand(app *App) *cobra.Command {
 each: the same content has the same tag.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opts.check(); err != nil {
+				return err
+			}
 			p, err := app.projectImages(cmd.Context(), args, opts.deps)
 			if err != nil {
 				return err
@@ -44,9 +46,7 @@ each: the same content has the same tag.`,
 			if err != nil {
 				return err
 			}
-			if err := opts.apply(specs, app.Getenv); err != nil {
-				return err
-			}
+			opts.apply(specs, app.Getenv)
 			images, err := app.images(cmd.Context())
 			if err != nil {
 				return err
@@ -70,19 +70,26 @@ each: the same content has the same tag.`,
 	flags.BoolVar(&opts.deps, "with-dependencies", false, "also build the images of what the named services depend on")
 	flags.BoolVar(&opts.push, "push", false, "push the images to their registries when all are built")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
-	flags.IntVar(&opts.parallel, "parallel", 0, "how many images to build at once (default 3)")
+	flags.IntVar(&opts.parallel, "parallel", 0, "`number` of images to build at once (default 3)")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }
 
+// check refuses build arguments without a name.
+func (o buildOptions) check() error {
+	for _, arg := range o.args {
+		if name, _, _ := strings.Cut(arg, "="); name == "" {
+			return misuse(fmt.Sprintf("--build-arg %q", arg), nil, "write NAME=VALUE")
+		}
+	}
+	return nil
+}
+
 // apply adds what the command line says to every build.
-func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string) error {
+func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string) {
 	for n := range specs {
 		for _, arg := range o.args {
 			name, value, found := strings.Cut(arg, "=")
-			if name == "" {
-				return problem.New(fmt.Sprintf("build argument %q", arg), nil, "write NAME=VALUE")
-			}
 			if !found {
 				value = getenv(name)
 			}
@@ -94,7 +101,6 @@ func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string)
 		specs[n].NoCache = specs[n].NoCache || o.noCache
 		specs[n].Pull = specs[n].Pull || o.pull
 	}
-	return nil
 }
 
 type builtJSON struct {

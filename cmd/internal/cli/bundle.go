@@ -26,7 +26,7 @@ func newBundleCommand(app *App) *cobra.Command {
 machine without a network: node image, ingress controller, the project's images
 and those its builds start from, its files, and berth itself. It is an OCI image
 layout, compressed with zstd, every layer once, every byte checked.`,
-		Args: cobra.NoArgs,
+		Args: refuseUnknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBundleCreateCommand(app), newBundleInspectCommand(app), newBundleVerifyCommand(app), newBundleLoadCommand(app))

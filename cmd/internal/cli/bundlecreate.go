@@ -48,7 +48,7 @@ pack them with the node image, the ingress controller, the base images of their
 Dockerfiles, their files and this berth into one file.`,
 		Example: `  berth -f compose.yaml bundle create -o shop.berth
   berth bundle create --workshop my-workshop -o workshop.berth --key minisign.key`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.output == "" {
 				return misuse("name the file to make", nil, "berth bundle create -o NAME.berth")

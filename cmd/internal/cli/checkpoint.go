@@ -26,7 +26,7 @@ images and volumes. Taking one freezes the nodes for the seconds that copying
 takes; image layers are shared, not copied. It can be brought back to the cluster
 it was taken from, as often as you like, and is deleted with it. Host directories
 that the nodes mount are no part of it.`,
-		Args: cobra.NoArgs,
+		Args: refuseUnknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -107,7 +107,7 @@ func newCheckpointListCommand(app *App) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the checkpoints of a cluster",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := app.clusters(cmd.Context())
 			if err != nil {

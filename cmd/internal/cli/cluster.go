@@ -18,7 +18,7 @@ func newClusterCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
 		Short: "Create, list, start, stop and delete kind clusters",
-		Args:  cobra.NoArgs,
+		Args:  refuseUnknownVerb,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -78,7 +78,7 @@ func (v *ingressValue) Set(s string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("known: %s", strings.Join(ingress.Kinds, ", "))
+	return problem.New("there is no such controller", nil, "known: "+strings.Join(ingress.Kinds, ", "))
 }
 
 func newClusterCreateCommand(app *App) *cobra.Command {
@@ -102,9 +102,12 @@ and starts a stopped cluster.`,
 			for _, text := range mounts {
 				m, err := cluster.ParseMount(text, app.Dir)
 				if err != nil {
-					return err
+					return usageError{err}
 				}
 				spec.Mounts = append(spec.Mounts, m)
+			}
+			if err := spec.Check(); err != nil {
+				return usageError{err}
 			}
 			_, err := app.createWithCheckpoint(cmd.Context(), spec, checkpoint)
 			return err
@@ -131,7 +134,7 @@ func newClusterListCommand(app *App) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the kind clusters of the engine",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := app.clusters(cmd.Context())
 			if err != nil {

@@ -16,7 +16,7 @@ func newClusterNodeCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node",
 		Short: "List, stop and start single nodes, to see what a project does then",
-		Args:  cobra.NoArgs,
+		Args:  refuseUnknownVerb,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -79,7 +79,7 @@ func newNodeListCommand(app *App) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the nodes of a cluster",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager, err := app.clusters(cmd.Context())
 			if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ func (app *App) clusters(ctx context.Context) (*cluster.Manager, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the user's cache folder: %w", err)
 	}
 	kit, err := offline.New(progress.Discard)
 	if err != nil {

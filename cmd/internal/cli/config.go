@@ -14,7 +14,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/cobra"
 
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate/composefile"
 )
 
@@ -137,7 +136,7 @@ func hashes(p *types.Project, service string) ([]byte, error) {
 	names := p.ServiceNames()
 	if service != "*" {
 		if _, ok := p.Services[service]; !ok {
-			return nil, problem.New(fmt.Sprintf("no service %q in the project", service), nil, suggestion(service, names))
+			return nil, unknownService(service, names)
 		}
 		names = []string{service}
 	}

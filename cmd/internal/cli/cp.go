@@ -28,13 +28,13 @@ type cpOptions struct {
 func newCpCommand(app *App) *cobra.Command {
 	var opts cpOptions
 	cmd := &cobra.Command{
-		Use:   "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|- | SRC_PATH|- SERVICE:DEST_PATH",
+		Use:   "cp SERVICE:SRC_PATH DEST_PATH|- | SRC_PATH|- SERVICE:DEST_PATH",
 		Short: "Copy files between a running service and this machine",
 		Long: `Copy files or folders out of a service's container or into it, by the rules of
 docker compose cp. "-" is a tar archive on standard input or output. Without
 --index files go into every container of the service, and come from the first.
 The image needs no program for it.`,
-		Args:              cobra.ExactArgs(2),
+		Args:              takes(2, 2, "name what to copy and where to"),
 		ValidArgsFunction: app.completePaths,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return app.cp(cmd.Context(), parseCopyArg(args[0]), parseCopyArg(args[1]), opts)
@@ -57,7 +57,7 @@ type copyArg struct {
 // it is absolute or begins with a dot.
 func parseCopyArg(arg string) copyArg {
 	service, rest, found := strings.Cut(arg, ":")
-	if !found || filepath.IsAbs(arg) || strings.HasPrefix(arg, ".") {
+	if !found || service == "" || filepath.IsAbs(arg) || strings.HasPrefix(arg, ".") {
 		return copyArg{path: arg}
 	}
 	return copyArg{service: service, path: rest}
@@ -71,8 +71,20 @@ func (app *App) cp(ctx context.Context, from, to copyArg, opts cpOptions) error 
 	case from.service == "" && to.service == "":
 		return misuse("copy", errors.New("neither path names a service"), "write the one inside a container as SERVICE:PATH")
 	case !app.owned():
-		return problem.New("copy", errors.New("the files of a container are read and written by the agent of its node, which only clusters made by berth have"),
+		return misuse("copy", errors.New("the files of a container are read and written by the agent of its node, which only clusters made by berth have"),
 			"leave out --context, or use kubectl cp")
+	case from.service != "" && from.path == "":
+		return misuse("copy", fmt.Errorf("there is no path after %q", from.service+":"), "write "+from.service+":/ for everything in the container")
+	}
+	if err := checkIndex(opts.index); err != nil {
+		return err
+	}
+	var source localSource
+	if from.service == "" && from.path != "-" {
+		var err error
+		if source, err = newLocalSource(from.path, opts.follow); err != nil {
+			return problem.New(fmt.Sprintf("copy %q", from.path), withoutPath(err), "")
+		}
 	}
 	r, err := app.running(ctx, []string{from.service + to.service})
 	if err != nil {
@@ -88,7 +100,7 @@ func (app *App) cp(ctx context.Context, from, to copyArg, opts cpOptions) error 
 	if to.path == "" {
 		to.path = "/"
 	}
-	return app.copyIn(ctx, r, from.path, to, opts)
+	return app.copyIn(ctx, r, source, from.path, to, opts)
 }
 
 // A container is a running container and the agent of its node.
@@ -158,9 +170,22 @@ func notThere(err error) error {
 	return err
 }
 
-// copyIn copies a path of this machine, or the tar on standard input, into
-// every container of a service, or into one.
-func (app *App) copyIn(ctx context.Context, r *running, source string, to copyArg, opts cpOptions) error {
+// withoutPath takes the operation and the path off an error of a file: our own
+// text names the file.
+func withoutPath(err error) error {
+	var of *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("there is no such file or folder")
+	case errors.As(err, &of):
+		return of.Err
+	}
+	return err
+}
+
+// copyIn copies src, the path source of this machine, or for "-" the tar on
+// standard input, into every container of a service, or into one.
+func (app *App) copyIn(ctx context.Context, r *running, src localSource, source string, to copyArg, opts cpOptions) error {
 	pods, err := r.copyTargets(to.service, opts.index)
 	if err != nil {
 		return err
@@ -168,17 +193,11 @@ func (app *App) copyIn(ctx context.Context, r *running, source string, to copyAr
 	if source == "-" && len(pods) > 1 {
 		return problem.New("copy standard input", fmt.Errorf("service %q has %d containers, and it can be read once", to.service, len(pods)), "choose one with --index")
 	}
-	var src localSource
-	if source != "-" {
-		if src, err = newLocalSource(source, opts.follow); err != nil {
-			return problem.New(fmt.Sprintf("copy %q", source), err, "")
-		}
-	}
 	var errs []error
 	for _, pod := range pods {
 		errs = append(errs, app.inContainer(ctx, pod, func(c container) error {
 			task := progress.Start(app.sink(), "copy "+source, "to pod "+c.pod)
-			n, err := app.putInto(ctx, c, src, source, to.path, opts)
+			n, err := app.putInto(ctx, c, src, source, to, opts)
 			return task.End(err, fmt.Sprintf("%d files to %s:%s", n, c.pod, to.path))
 		}))
 	}
@@ -200,7 +219,8 @@ func (r *running) copyTargets(service string, index int) ([]model.PodState, erro
 	return pods, nil
 }
 
-func (app *App) putInto(ctx context.Context, c container, src localSource, source, dest string, opts cpOptions) (int, error) {
+func (app *App) putInto(ctx context.Context, c container, src localSource, source string, to copyArg, opts cpOptions) (int, error) {
+	dest, makeFolder := to.path, "make it first: berth exec "+to.service+" mkdir -p "
 	info, err := c.node.Stat(ctx, c.id, dest, true)
 	exists := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -208,7 +228,7 @@ func (app *App) putInto(ctx context.Context, c container, src localSource, sourc
 	}
 	if source == "-" {
 		if !exists || !info.Mode.IsDir() {
-			return 0, problem.New(fmt.Sprintf("unpack into %q", dest), errors.New("it is no folder of the container"), "")
+			return 0, problem.New(fmt.Sprintf("unpack into %q", dest), errors.New("it is no folder of the container"), makeFolder+dest)
 		}
 		return c.node.Extract(ctx, c.id, dest, opts.archive, app.In)
 	}
@@ -217,7 +237,7 @@ func (app *App) putInto(ctx context.Context, c container, src localSource, sourc
 		return 0, err
 	}
 	if parent, err := c.node.Stat(ctx, c.id, dir, true); err != nil || !parent.Mode.IsDir() {
-		return 0, problem.New(fmt.Sprintf("copy to %q", dest), fmt.Errorf("there is no folder %q in the container", dir), "")
+		return 0, problem.New(fmt.Sprintf("copy to %q", dest), fmt.Errorf("there is no folder %q in the container", dir), makeFolder+dir)
 	}
 	in, out := io.Pipe()
 	packed := make(chan struct{})
@@ -243,9 +263,9 @@ func placeIn(dest string, exists, isDir bool, src localSource) (dir, name string
 	case exists && isDir:
 		return dest, src.name, nil
 	case exists && src.dir:
-		return "", "", problem.New(fmt.Sprintf("copy to %q", dest), errors.New("a folder cannot take the place of a file"), "")
+		return "", "", problem.New(fmt.Sprintf("copy to %q", dest), errors.New("a folder cannot take the place of a file"), "name another path")
 	case strings.HasSuffix(dest, "/") && (!src.dir || exists):
-		return "", "", problem.New(fmt.Sprintf("copy to %q", dest), errors.New("there is no such folder in the container"), "")
+		return "", "", problem.New(fmt.Sprintf("copy to %q", dest), errors.New("there is no such folder in the container"), "make it first, or leave out the slash at the end")
 	}
 	dest = path.Clean(dest)
 	return path.Dir(dest), path.Base(dest), nil

@@ -10,6 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // A localSource is what is copied from this machine.
@@ -117,15 +119,15 @@ func localTarget(dest, base string, isDir bool) (localPlace, error) {
 	case err == nil && info.IsDir():
 		return localPlace{dir: absolute, name: base}, nil
 	case err == nil && isDir:
-		return localPlace{}, fmt.Errorf("%s is a file, and a folder cannot take its place", dest)
+		return localPlace{}, problem.New(fmt.Sprintf("%s is a file, and a folder cannot take its place", dest), nil, "name another path")
 	case err == nil && slash, err != nil && !isDir && slash:
-		return localPlace{}, fmt.Errorf("there is no folder %s", dest)
+		return localPlace{}, problem.New(fmt.Sprintf("there is no folder %s", dest), nil, "make it first, or leave out the slash at the end")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return localPlace{}, err
 	}
 	p := localPlace{dir: filepath.Dir(absolute), name: filepath.Base(absolute)}
 	if info, err := os.Stat(p.dir); err != nil || !info.IsDir() {
-		return localPlace{}, fmt.Errorf("there is no folder %s", p.dir)
+		return localPlace{}, problem.New(fmt.Sprintf("there is no folder %s", p.dir), nil, "make it first")
 	}
 	return p, nil
 }

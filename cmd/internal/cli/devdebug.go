@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -16,7 +15,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/berth-dev/berth/infra/kube"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 )
 
@@ -119,7 +117,7 @@ func (d *debugging) prepare(in translate.Input) (translate.Input, error) {
 	name := d.service
 	s, ok := in.Project.Services[name]
 	if !ok {
-		return in, problem.New(fmt.Sprintf("debug service %q", name), errors.New("the project has no such service"), suggestion(name, in.Project.ServiceNames()))
+		return in, unknownService(name, in.Project.ServiceNames())
 	}
 	chosen, command := debuggerFor(in, s)
 	d.choose(chosen, in.Images[imageOf(in, s)].Ref != "")

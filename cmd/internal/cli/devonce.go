@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/berth-dev/berth/infra/problem"
 )
 
 // onceOptions are those of `berth dev --once`, what CI runs.
@@ -32,7 +30,7 @@ func (o *onceOptions) check() error {
 	if o.once || o.exec == "" && !o.down {
 		return nil
 	}
-	return problem.New("--exec and --down", errors.New("without --once the loop has no end after which to run a command"), "add --once")
+	return misuse("--exec and --down", errors.New("without --once the loop has no end after which to run a command"), "add --once")
 }
 
 // Times of the end of `berth dev --once`.

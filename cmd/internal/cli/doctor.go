@@ -35,7 +35,7 @@ func newDoctorCommand(app *App) *cobra.Command {
 		Short: "Look for what keeps berth from working on this machine",
 		Long: `Look at the engine, the machine and the cluster. Every finding comes with its
 reason and its cure. The exit status is 1 if something keeps berth from working.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			results := doctor.Run(cmd.Context(), app.checks(cmd.Context()))
 			if err := cmd.Context().Err(); err != nil {

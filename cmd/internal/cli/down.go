@@ -43,7 +43,7 @@ func newDownCommand(app *App) *cobra.Command {
 			if err := checkGrace(opts.timeout); err != nil {
 				return err
 			}
-			name, err := app.projectName(cmd.Context())
+			name, _, err := app.names(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -37,13 +37,13 @@ type execOptions struct {
 func newExecCommand(app *App) *cobra.Command {
 	var opts execOptions
 	cmd := &cobra.Command{
-		Use:   "exec [OPTIONS] SERVICE COMMAND [ARG...]",
+		Use:   "exec [flags] SERVICE COMMAND [ARG...]",
 		Short: "Run a command in a running service, with a terminal where there is one",
 		Long: `Run a command in a container of a running service. The command's exit status is
 berth's. A terminal is used when standard input and output are one. With --user
 or --detach the node starts the command, not the API server; that needs a kind
 cluster whose nodes run in this engine.`,
-		Args:              cobra.MinimumNArgs(2),
+		Args:              takes(2, -1, "name a service and a command"),
 		ValidArgsFunction: app.completeServiceThen,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := opts.check(); err != nil {
@@ -77,7 +77,10 @@ cluster whose nodes run in this engine.`,
 // check refuses what no way of starting a command can do.
 func (o execOptions) check() error {
 	if o.privileged {
-		return problem.New("exec --privileged", errors.New("a command has its container's own rights"), "set `privileged: true` of the service")
+		return misuse("exec --privileged", errors.New("a command has its container's own rights"), "set `privileged: true` of the service")
+	}
+	if err := checkIndex(o.index); err != nil {
+		return err
 	}
 	for _, e := range o.env {
 		if key, _, ok := strings.Cut(e, "="); !ok || key == "" {

@@ -37,7 +37,7 @@ manifests that it is responsible for.`,
   berth explain web
   berth explain web.healthcheck
   berth explain volumes.data`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takes(0, 1, "name one service or attribute at most"),
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkTarget(opts.target); err != nil {
@@ -154,7 +154,7 @@ func subjectOf(what string, input translate.Input) (subject, error) {
 		name, _, _ := strings.Cut(rest, ".")
 		return subject{}, problem.New(fmt.Sprintf("no %s %q in the project", strings.TrimSuffix(section, "s"), name), nil, suggestion(name, list))
 	}
-	return subject{}, problem.New(fmt.Sprintf("no service %q in the project", section), nil, suggestion(section, names))
+	return subject{}, unknownService(section, names)
 }
 
 // cutName takes the longest of the names off the front of a text.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate/composefile"
 )
 
 // globalFlags are the root flags. They stand before the verb, as in
@@ -67,7 +68,7 @@ func (app *App) globalFlagSet() *pflag.FlagSet {
 	flags.Var(&g.profiles, "profile", "activate a `profile`; may be repeated")
 	flags.Var(&g.envFiles, "env-file", "`file` with variables for the compose file instead of .env; may be repeated")
 	flags.StringVar(&g.projectDir, "project-directory", g.projectDir, "`directory` that relative paths start from")
-	flags.StringVar(&g.progress, "progress", g.progress, "how to show progress: "+strings.Join(ui.Modes, ", "))
+	flags.StringVar(&g.progress, "progress", g.progress, "show progress in this `form`: "+strings.Join(ui.Modes, ", "))
 	flags.StringVar(&g.cluster, "cluster", g.cluster, "`name` of the kind cluster (default \"berth\")")
 	flags.StringVar(&g.context, "context", g.context, "kubeconfig `context` of another cluster to use instead")
 	flags.StringVar(&g.registry, "registry", g.registry, "`HOST[/PATH]` of the registry that the cluster of --context gets images from")
@@ -93,8 +94,15 @@ func (app *App) check(cmd *cobra.Command) error {
 		return problem.New("both --cluster and --context name a cluster", nil, "--cluster for a kind cluster of berth's, --context for any other")
 	case g.registry != "" && g.context == "":
 		return problem.New(fmt.Sprintf("--registry %q", g.registry), errors.New("images are loaded straight into the nodes of berth's own clusters"), "name another cluster with --context")
+	case strings.Contains(g.registry, "://"):
+		return problem.New(fmt.Sprintf("--registry %q", g.registry), errors.New("it is not HOST[:PORT][/PATH]"), "leave out what stands before ://; --insecure-registry allows plain HTTP")
 	case g.insecure && g.registry == "":
 		return problem.New("--insecure-registry", nil, "name the registry with --registry")
+	}
+	if g.project != "" {
+		if err := composefile.CheckName(g.project, "--project-name"); err != nil {
+			return err
+		}
 	}
 	for _, mode := range ui.Modes {
 		if app.global.progress == mode {

@@ -2,11 +2,12 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // An alwaysFlag is a flag of docker compose that is always true here: false is
@@ -58,9 +59,9 @@ func (f limitFlag) Set(text string) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is no time: write 90s, 2m or a number of seconds", text)
+		return problem.New("it is no time", nil, "write 90s, 2m or a number of seconds")
 	case d < 0:
-		return fmt.Errorf("%q is negative", text)
+		return errors.New("it is negative")
 	}
 	*f.limit = d
 	return nil

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
 )
@@ -60,9 +58,6 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 // says it has for images of its users.
 func (app *App) foreignRegistry(ctx context.Context, cluster *kube.Client) (image.Registry, bool, error) {
 	if prefix := app.global.registry; prefix != "" {
-		if strings.Contains(prefix, "://") {
-			return image.Registry{}, false, problem.New(fmt.Sprintf("--registry %q", prefix), errors.New("it is not HOST[:PORT][/PATH]"), "leave out what stands before ://; --insecure-registry allows plain HTTP")
-		}
 		return image.Registry{Prefix: prefix, Insecure: app.global.insecure}, true, nil
 	}
 	r, found, err := image.HostedRegistry(ctx, cluster)

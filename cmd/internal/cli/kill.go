@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/translate"
 )
 
 func newKillCommand(app *App) *cobra.Command {
@@ -24,11 +26,14 @@ it heal. With --signal, send another signal to the main process of every pod (wi
 --context, that needs a shell or kill in the image).`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name := strings.TrimPrefix(strings.ToUpper(signal), "SIG")
+			if n, err := strconv.Atoi(name); translate.SignalName(name) == "" && (err != nil || n < 1 || n > 64) {
+				return misuse(fmt.Sprintf("--signal %q", signal), nil, "give a signal's name or number: SIGHUP, HUP or 1")
+			}
 			r, states, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			name := strings.TrimPrefix(strings.ToUpper(signal), "SIG")
 			return app.each(cmd.Context(), states, "killing", "killed", func(ctx context.Context, s model.ServiceState) error {
 				if name == "KILL" || name == "9" {
 					return r.EndPods(ctx, s.Service, 0)

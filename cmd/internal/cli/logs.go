@@ -40,14 +40,17 @@ func newLogsCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkIndex(opts.index); err != nil {
+				return err
+			}
+			if opts.index > 0 && len(args) != 1 {
+				return misuse("--index", nil, "name the one service whose pod is meant")
+			}
 			r, err := app.running(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
 			if opts.index > 0 {
-				if len(args) != 1 {
-					return misuse("--index", nil, "name the one service whose pod is meant")
-				}
 				if _, err := r.pod(args[0], opts.index); err != nil {
 					return err
 				}

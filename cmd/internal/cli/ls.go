@@ -16,7 +16,7 @@ func newLsCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the projects on the cluster",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := app.kube()
 			if err != nil {
@@ -27,7 +27,7 @@ func newLsCommand(app *App) *cobra.Command {
 				return err
 			}
 			app.settle()
-			if format == "json" {
+			if format == "json" && !quiet {
 				return json.NewEncoder(app.Out).Encode(projects)
 			}
 			table := tabwriter.NewWriter(app.Out, 0, 0, 3, ' ', 0)

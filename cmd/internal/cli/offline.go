@@ -25,7 +25,7 @@ func newOfflineCommand(app *App) *cobra.Command {
 		Long: `For machines that reach a Go module proxy and a Debian mirror but no container
 registry. The node image and stand-ins for base images are made from Debian
 packages and Go modules; every step is cached.`,
-		Args: cobra.NoArgs,
+		Args: refuseUnknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newOfflineEngineCommand(app), newOfflineBuildCommand(app), newOfflineStatusCommand(app))
@@ -41,7 +41,7 @@ func newOfflineEngineCommand(app *App) *cobra.Command {
 is installed and started on Debian and Ubuntu, as root. It prints the engine's
 address; with --output it writes DOCKER_HOST=... to a file when the engine is not
 at the default address.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kit, err := offline.New(app.sink())
 			if err != nil {
@@ -164,7 +164,7 @@ func newOfflineStatusCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the offline kit holds and what is stale",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kit, err := offline.New(app.sink())
 			if err != nil {

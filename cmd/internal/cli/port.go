@@ -19,24 +19,28 @@ func newPortCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "port [SERVICE [PRIVATE_PORT]]",
 		Short:             "Print the host address that leads to a port of a service",
-		Args:              cobra.MaximumNArgs(2),
+		Args:              takes(0, 2, "name one service and one port at most"),
 		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if protocol != "tcp" && protocol != "udp" {
 				return misuse(fmt.Sprintf("--protocol %q", protocol), nil, "use tcp or udp")
 			}
-			var services []string
-			if len(args) > 0 {
-				services = args[:1]
+			if len(args) == 2 {
+				if n, err := strconv.ParseUint(args[1], 10, 16); err != nil || n == 0 {
+					return misuse(fmt.Sprintf("port %q", args[1]), nil, "write the number of a port of the container")
+				}
 			}
-			input, _, err := app.project(cmd.Context(), services)
+			if !app.owned() {
+				return misuse("published ports", errors.New("this machine publishes none of another cluster's"), "berth --context "+app.global.context+" port-forward SERVICE [LOCAL:]PORT")
+			}
+			name, known, err := app.names(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if !app.owned() {
-				return problem.New("published ports", errors.New("this machine publishes none of another cluster's"), "berth --context "+app.global.context+" port-forward SERVICE [LOCAL:]PORT")
+			if len(args) > 0 && len(known) > 0 && !slices.Contains(known, args[0]) {
+				return unknownService(args[0], known)
 			}
-			ports, err := app.publishedPorts(cmd.Context(), input.Project.Name)
+			ports, err := app.publishedPorts(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -57,7 +61,7 @@ func newPortCommand(app *App) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&protocol, "protocol", "tcp", "tcp or udp")
+	cmd.Flags().StringVar(&protocol, "protocol", "tcp", "`protocol` of PRIVATE_PORT: tcp or udp")
 	addFormatFlag(cmd, &format)
 	return cmd
 }

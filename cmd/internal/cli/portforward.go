@@ -21,7 +21,7 @@ func newPortForwardCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "port-forward SERVICE [LOCAL:]PORT...",
 		Short:             "Reach ports of a service that the compose file does not publish",
-		Args:              cobra.MinimumNArgs(2),
+		Args:              takes(2, -1, "name a service and a port"),
 		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ports, err := parseForwards(args[1:])
@@ -59,7 +59,7 @@ func parseForwards(args []string) ([]forward, error) {
 		l, errLocal := strconv.ParseUint(local, 10, 16)
 		p, errRemote := strconv.ParseUint(remote, 10, 16)
 		if errLocal != nil || errRemote != nil || p == 0 {
-			return nil, problem.New(fmt.Sprintf("port %q", arg), nil, "write PORT, LOCAL:PORT, or :PORT for any free local port")
+			return nil, misuse(fmt.Sprintf("port %q", arg), nil, "write PORT, LOCAL:PORT, or :PORT for any free local port")
 		}
 		list = append(list, forward{int(l), int(p)})
 	}

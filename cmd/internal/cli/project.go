@@ -71,15 +71,15 @@ func (app *App) project(ctx context.Context, services []string) (translate.Input
 	return input, source, nil
 }
 
-// projectName is the name of the compose project. --project-name alone is
-// enough for verbs that need no more.
-func (app *App) projectName(ctx context.Context) (string, error) {
+// names are those of the compose project and its services. --project-name alone
+// is enough for verbs that need no more; then no services are known.
+func (app *App) names(ctx context.Context) (project string, services []string, err error) {
 	input, err := app.readNames(ctx)
 	if err == nil {
-		return input.Project.Name, nil
+		return input.Project.Name, append(input.Project.ServiceNames(), input.LeftOut...), nil
 	}
 	if app.global.project != "" && len(app.global.files) == 0 {
-		return app.global.project, nil
+		return app.global.project, nil, nil
 	}
-	return "", err
+	return "", nil, err
 }

@@ -31,7 +31,7 @@ func newRestartCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: each service has its own limits")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this `time`; 0: each service has its own limits")
 	addAlwaysFlag(cmd.Flags(), "no-deps", "leave what depends on the services alone; always so")
 	return cmd
 }

@@ -23,11 +23,14 @@ func newRollbackCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "rollback SERVICE",
 		Short:             "Go back to an earlier definition of a service, until the next up",
-		Args:              cobra.ExactArgs(1),
+		Args:              takes(1, 1, "name one service"),
 		ValidArgsFunction: app.completeService,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if format == "json" && !list {
 				return misuse("rollback --format json", errors.New("it is for the list of revisions"), "add --list")
+			}
+			if to < 0 {
+				return misuse(fmt.Sprintf("--to %d", to), nil, "give the number of a revision; --list lists them")
 			}
 			r, _, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
@@ -58,7 +61,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 	cmd.Flags().IntVar(&to, "to", 0, "`revision` to go back to; default: the one before the current")
 	cmd.Flags().BoolVar(&list, "list", false, "list the revisions and do nothing")
 	addFormatFlag(cmd, &format)
-	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: the service has its own limits")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this `time`; 0: the service has its own limits")
 	return cmd
 }
 

@@ -57,6 +57,7 @@ func (app *App) exitCode(ctx context.Context, cmd *cobra.Command, err error) int
 		fmt.Fprintln(app.Err, "Interrupted: run the same command again to go on.")
 		return exitInterrupted
 	case !app.started || isMisuse(err):
+		err = flagError(err)
 		ui.PrintError(app.Err, app.color(), err, usageHint(cmd, err))
 		return exitUsage
 	default:
@@ -104,7 +105,7 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 				return err
 			}
 			if err := cmd.ValidateFlagGroups(); err != nil {
-				return problem.New(cmd.CommandPath(), err, "leave one of them out")
+				return problem.New(cmd.CommandPath(), excluding(err), "leave one of them out")
 			}
 			app.started = true // flags and arguments are in order; what fails now is no usage error
 			return nil
@@ -132,8 +133,8 @@ images, translates the compose file, and keeps the edit-and-see loop going.`,
 	return root
 }
 
-// refuseUnknownVerb is the root's argument check: every argument it gets is a
-// verb that does not exist.
+// refuseUnknownVerb is the argument check of commands that have verbs: every
+// argument they get is a verb that does not exist.
 func refuseUnknownVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -144,7 +145,11 @@ func refuseUnknownVerb(cmd *cobra.Command, args []string) error {
 			known = append(known, c.Name())
 		}
 	}
-	return problem.New(fmt.Sprintf("unknown command %q", args[0]), nil, suggestion(args[0], known))
+	what := fmt.Sprintf("unknown command %q", args[0])
+	if cmd.HasParent() {
+		what += fmt.Sprintf(" for %q", cmd.CommandPath())
+	}
+	return problem.New(what, nil, suggestion(args[0], known))
 }
 
 // refuseUnknownTopics makes `berth help NAME` and `berth completion NAME` fail for

@@ -16,7 +16,6 @@ import (
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/kube"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
 )
@@ -46,7 +45,7 @@ type runOptions struct {
 func newRunCommand(app *App) *cobra.Command {
 	var opts runOptions
 	cmd := &cobra.Command{
-		Use:   "run [OPTIONS] SERVICE [COMMAND] [ARG...]",
+		Use:   "run [flags] SERVICE [COMMAND] [ARG...]",
 		Short: "Run a one-off command in a new pod of a service",
 		Long: `Run a command in a pod of its own, made like those of the service, with its
 volumes and networks but without its ports, unless --publish or --service-ports
@@ -54,7 +53,7 @@ asks for some. The command's exit status is berth's, and the pod is removed when
 has ended. A service that is not in the cluster is built and loaded first, and what
 it depends on is started. Without a terminal, standard error stays apart from
 standard output, but on clusters of --context.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              takes(1, -1, "name a service"),
 		ValidArgsFunction: app.completeServiceThen,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			vars, err := composefile.ReadEnvFiles(app.Dir, opts.envFiles, app.Env)
@@ -121,17 +120,22 @@ func (o runOptions) oneOff(service string, command []string, env map[string]stri
 	if one.Labels, err = parseLabels(o.labels); err != nil {
 		return one, err
 	}
+	for _, v := range o.volumes { // runMounts reads them, when the cluster is known
+		if _, err := mountParts(v); err != nil {
+			return one, err
+		}
+	}
 	if o.user != "" {
 		user, group, grouped := strings.Cut(o.user, ":")
 		uid, err := strconv.ParseInt(user, 10, 64)
 		if err != nil {
-			return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows users by number alone"), "give the number: berth run "+service+" id")
+			return one, misuse(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows users by number alone"), "give the number: berth run "+service+" id")
 		}
 		one.User = &uid
 		if grouped {
 			gid, err := strconv.ParseInt(group, 10, 64)
 			if err != nil {
-				return one, problem.New(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows groups by number alone"), "")
+				return one, misuse(fmt.Sprintf("--user %q", o.user), errors.New("the Kubernetes API knows groups by number alone"), "give the number: berth run "+service+" id")
 			}
 			one.Group = &gid
 		}

@@ -36,7 +36,7 @@ func parseLabels(args []string) (map[string]string, error) {
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		if key == "" {
-			return nil, problem.New(fmt.Sprintf("--label %q", arg), nil, "write KEY=VALUE")
+			return nil, misuse(fmt.Sprintf("--label %q", arg), nil, "write KEY=VALUE")
 		}
 		labels[key] = value
 	}
@@ -55,7 +55,7 @@ func (app *App) runPorts(ctx context.Context, service string, opts runOptions) (
 	for _, arg := range opts.publish {
 		ports, err := types.ParsePortConfig(arg)
 		if err != nil {
-			return nil, problem.New(fmt.Sprintf("--publish %q", arg), err, "write HOST:CONTAINER, for example 8080:80")
+			return nil, misuse(fmt.Sprintf("--publish %q", arg), err, "write HOST:CONTAINER, for example 8080:80")
 		}
 		all = append(all, ports...)
 	}
@@ -67,13 +67,13 @@ func (app *App) runPorts(ctx context.Context, service string, opts runOptions) (
 		all = append(all, input.Project.Services[service].Ports...)
 	}
 	if len(all) > 0 && opts.detach {
-		return nil, problem.New("run --detach", errors.New("ports are published as long as berth runs, which ends at once"),
+		return nil, misuse("run --detach", errors.New("ports are published as long as berth runs, which ends at once"),
 			"leave out --detach, or use `berth port-forward`")
 	}
 	var out []runPort
 	for _, p := range all {
 		if p.Protocol != "" && p.Protocol != "tcp" {
-			return nil, problem.New(fmt.Sprintf("publish port %d/%s", p.Target, p.Protocol), errors.New("only TCP ports of a one-off pod can be published"), "")
+			return nil, problem.New(fmt.Sprintf("publish port %d/%s", p.Target, p.Protocol), errors.New("only TCP ports of a one-off pod can be published"), "leave it out; `berth up` publishes the UDP ports of services")
 		}
 		host, _, _ := strings.Cut(p.Published, "-") // the first of a range
 		out = append(out, runPort{net.JoinHostPort(cmp.Or(p.HostIP, "127.0.0.1"), cmp.Or(host, "0")), int(p.Target)})
@@ -109,20 +109,28 @@ func (app *App) publishRun(ctx context.Context, r *running, pod apply.Pod, ports
 	return unpublish, nil
 }
 
+// mountParts reads a value of --volume.
+func mountParts(arg string) ([]string, error) {
+	parts := strings.Split(arg, ":")
+	if len(parts) < 2 || len(parts) > 3 || !path.IsAbs(parts[1]) {
+		return nil, misuse(fmt.Sprintf("--volume %q", arg), nil, "write SOURCE:TARGET or SOURCE:TARGET:ro, TARGET being an absolute path")
+	}
+	return parts, nil
+}
+
 // runMounts reads --volume.
 func (app *App) runMounts(ctx context.Context, args []string) ([]apply.OneOffMount, error) {
 	var mounts []apply.OneOffMount
 	for _, arg := range args {
-		what := fmt.Sprintf("--volume %q", arg)
-		parts := strings.Split(arg, ":")
-		if len(parts) < 2 || len(parts) > 3 || !path.IsAbs(parts[1]) {
-			return nil, problem.New(what, nil, "write SOURCE:TARGET or SOURCE:TARGET:ro, TARGET being an absolute path")
+		parts, err := mountParts(arg)
+		if err != nil {
+			return nil, err
 		}
 		m := apply.OneOffMount{Volume: parts[0], Target: parts[1], ReadOnly: len(parts) == 3 && parts[2] == "ro"}
 		if strings.ContainsAny(parts[0], "./~") {
 			node, err := app.nodePath(ctx, parts[0])
 			if err != nil {
-				return nil, problem.New(what, err, "only clusters made with --mount DIR see directories of this machine; `berth cp` copies files")
+				return nil, problem.New(fmt.Sprintf("--volume %q", arg), err, "only clusters made with --mount DIR see directories of this machine; `berth cp` copies files")
 			}
 			m.Volume, m.NodePath = "", node
 		}

@@ -28,30 +28,47 @@ type running struct {
 // running looks at the project of the compose file, or of --project-name
 // alone, on the cluster. Services that the user named must be in one of them.
 func (app *App) running(ctx context.Context, named []string) (*running, error) {
-	r := &running{}
-	input, err := app.readNames(ctx)
-	switch {
-	case err == nil:
-		r.name = input.Project.Name
-		r.known = append(input.Project.ServiceNames(), input.LeftOut...)
-	case app.global.project != "" && len(app.global.files) == 0:
-		r.name = app.global.project
-	default:
+	name, known, err := app.names(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if r.kube, err = app.kube(); err != nil {
-		return nil, err
-	}
-	r.Project = apply.New(r.kube, r.name, translate.Namespace(r.name), app.sink())
-	if r.states, err = r.Observe(ctx); err != nil {
-		return nil, err
-	}
-	for _, name := range named {
-		if !slices.Contains(r.known, name) && r.state(name) == nil {
-			return nil, problem.New(fmt.Sprintf("no such service %q in project %q", name, r.name), nil, suggestion(name, r.all()))
+	r := &running{name: name, known: known}
+	if err := r.observe(ctx, app); err != nil {
+		if unknown := r.refuseUnknown(named); len(r.known) > 0 && unknown != nil {
+			return nil, unknown // by the compose file, which is all there is to ask
 		}
+		return nil, err
+	}
+	if err := r.refuseUnknown(named); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// observe looks at the project on the cluster.
+func (r *running) observe(ctx context.Context, app *App) (err error) {
+	if r.kube, err = app.kube(); err != nil {
+		return err
+	}
+	r.Project = apply.New(r.kube, r.name, translate.Namespace(r.name), app.sink())
+	r.states, err = r.Observe(ctx)
+	return err
+}
+
+// refuseUnknown returns an error for a name that is no service's of the compose
+// file or the cluster.
+func (r *running) refuseUnknown(named []string) error {
+	for _, name := range named {
+		if !slices.Contains(r.known, name) && r.state(name) == nil {
+			return unknownService(name, r.all())
+		}
+	}
+	return nil
+}
+
+// unknownService is the error of a name that is none of the known services'.
+func unknownService(name string, known []string) error {
+	return problem.New(fmt.Sprintf("no service %q in the project", name), nil, suggestion(name, known))
 }
 
 // all names every service of the compose file and the cluster, sorted.

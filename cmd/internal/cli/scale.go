@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -16,7 +18,7 @@ func newScaleCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scale SERVICE=N...",
 		Short: "Run N pods of a service, until the next up",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  takes(1, -1, "name at least one service, as SERVICE=N"),
 
 		ValidArgsFunction: app.completeScales,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,7 +52,7 @@ func newScaleCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	addWaitTimeout(cmd.Flags(), &timeout, "give up after this time; 0: each service has its own limits")
+	addWaitTimeout(cmd.Flags(), &timeout, "give up after this `time`; 0: each service has its own limits")
 	addAlwaysFlag(cmd.Flags(), "no-deps", "leave what the services depend on alone; always so")
 	return cmd
 }
@@ -61,7 +63,11 @@ func (r *running) settled(ctx context.Context, service string, replicas int) err
 	if replicas > 0 {
 		return r.Wait(ctx, service, model.WaitHealthy, progress.Discard)
 	}
-	return r.Ended(ctx, service)
+	err := r.Ended(ctx, service)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return problem.New(fmt.Sprintf("end the pods of service %q", service), context.Cause(ctx), "give it longer with --wait-timeout, or see `berth ps --all`")
+	}
+	return err
 }
 
 // withTimeout calls f with a context that ends after d, or with ctx itself

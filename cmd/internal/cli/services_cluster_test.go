@@ -397,7 +397,7 @@ func (b *bench) testRestart(t *testing.T) {
 
 func (b *bench) testNames(t *testing.T) {
 	for _, args := range [][]string{{"ps", "wbe"}, {"logs", "wbe"}, {"exec", "wbe", "true"}, {"restart", "wbe"}, {"scale", "wbe=1"}, {"stop", "wbe"}, {"wait", "wbe"}} {
-		if _, errOut, status := b.berth(t, args...); status != 1 || !strings.Contains(errOut, `no such service "wbe"`) || !strings.Contains(errOut, `did you mean "web"?`) {
+		if _, errOut, status := b.berth(t, args...); status != 1 || !strings.Contains(errOut, `no service "wbe" in the project`) || !strings.Contains(errOut, `did you mean "web"?`) {
 			t.Errorf("%v: %d %s", args, status, errOut)
 		}
 	}

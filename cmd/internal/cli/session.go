@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/names"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
 	"github.com/berth-dev/berth/translate/composefile"
@@ -92,7 +90,7 @@ func knownServices(input translate.Input, names []string) error {
 	known := input.Project.ServiceNames()
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return problem.New(fmt.Sprintf("project %q has no service %q", input.Project.Name, name), nil, suggestion(name, known))
+			return unknownService(name, known)
 		}
 	}
 	return nil

@@ -31,6 +31,7 @@ func newStopCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntVarP(&grace, "timeout", "t", grace, "kill after so many `seconds`; default: the services' stop_grace_period")
+	cmd.Flags().Lookup("timeout").DefValue = "0" // the help says what the default is
 	return cmd
 }
 
@@ -59,7 +60,7 @@ func stopService(ctx context.Context, p *apply.Project, service string, grace in
 func newStartCommand(app *App) *cobra.Command {
 	return &cobra.Command{
 		Use:               "start [SERVICE...]",
-		Short:             "Start services that stop stopped",
+		Short:             "Start stopped services again",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, states, err := app.startedServices(cmd.Context(), args)

@@ -155,7 +155,7 @@ func (s *syncer) AwaitSuccessor(ctx context.Context, node, namespace, pod, conta
 func (s *syncer) agentOf(pod model.PodState) (*agent.Node, error) {
 	a, found := s.agents[pod.Node]
 	if !found {
-		return nil, fmt.Errorf("node %q was not there when berth started", pod.Node)
+		return nil, problem.New(fmt.Sprintf("node %q was not there when berth started", pod.Node), nil, "end berth and run it again")
 	}
 	return a, nil
 }

@@ -44,7 +44,7 @@ standard error.`,
   berth translate -o k8s/ --report report.json
   berth translate --format helm -o chart/
   berth translate --strict -o /dev/null`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.check(); err != nil {
 				return err
@@ -56,7 +56,7 @@ standard error.`,
 	flags.StringVar(&opts.format, "format", "yaml", "`form` of the manifests: yaml, kustomize or helm")
 	flags.StringVarP(&opts.output, "output", "o", "-", "`FILE`, folder, or - for standard output")
 	flags.StringVar(&opts.report, "report", "", "write the report as JSON to a `FILE`; - is standard output, in place of the manifests")
-	flags.StringVar(&opts.strict, "strict", "", "fail when an attribute is dropped; --strict=approximated: or not kept exactly")
+	flags.StringVar(&opts.strict, "strict", "", "fail when an attribute is dropped, with --strict=STATUS also when its `status` is needs-cluster or approximated")
 	flags.Lookup("strict").NoOptDefVal = string(translate.Dropped)
 	flags.StringVar(&opts.target, "target", string(translate.Portable), "`cluster` to translate for: portable (any) or owned (one that berth created)")
 	flags.BoolVar(&opts.inspect, "inspect-images", false, "ask the engine for what the images it holds declare (user, ports, health check)")

@@ -38,6 +38,7 @@ func (o *attachOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.onFailure, "abort-on-container-failure", false, "the same as soon as a container ends with another status than 0")
 	flags.StringVar(&o.exitCodeFrom, "exit-code-from", "", "the exit status of `SERVICE` is berth's; implies --abort-on-container-exit")
 	flags.IntVarP(&o.timeout, "timeout", "t", -1, "kill after so many `seconds` when everything is stopped; default: the services' stop_grace_period")
+	flags.Lookup("timeout").DefValue = "0" // the help says what the default is
 	flags.BoolVar(&o.noPrefix, "no-log-prefix", false, "print logs without the services' names")
 	flags.StringArrayVar(&o.attach, "attach", nil, "print the logs of `SERVICE` alone; may be repeated")
 	flags.StringArrayVar(&o.noAttach, "no-attach", nil, "leave out the logs of `SERVICE`; may be repeated")

@@ -28,7 +28,7 @@ func newVersionCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print berth's version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if format == "json" {
 				return json.NewEncoder(app.Out).Encode(map[string]string{

@@ -15,7 +15,7 @@ func newWaitCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "wait SERVICE...",
 		Short:             "Wait until services have ended and exit with the first status that is not 0",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              takes(1, -1, "name at least one service"),
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, states, err := app.startedServices(cmd.Context(), args)

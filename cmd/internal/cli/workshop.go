@@ -36,7 +36,7 @@ func newWorkshopCommand(app *App) *cobra.Command {
 (step.md) and programs that set the step up, check it, solve it and clean up
 after it. "start" brings the cluster and the first step; "serve" shows the steps
 in the browser; "check" says what is still missing.`,
-		Args: cobra.NoArgs,
+		Args: refuseUnknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&flags.name, "workshop", "", "`name` of a started workshop (default: the one started last)")

@@ -24,7 +24,7 @@ func newWorkshopServeCommand(app *App, flags *workshopFlags) *cobra.Command {
 		Long: `Serve the pages of a started workshop on 127.0.0.1 and print their addresses: one
 for each learner and, where there are several, the instructor's. The addresses
 hold a secret: whoever has one may use its page.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return app.serveWorkshop(cmd.Context(), flags, port)
 		},
@@ -81,7 +81,7 @@ func newWorkshopBroadcastCommand(app *App, flags *workshopFlags) *cobra.Command 
 	return &cobra.Command{
 		Use:   "broadcast TEXT",
 		Short: "Show all learners a message on their pages",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes(1, 1, "give the text as one argument, in quotes"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, run, err := app.loadRun(flags)
 			if err != nil {

@@ -43,7 +43,7 @@ again it goes on where it was. With --learners every learner gets a namespace
 with quota and network walls, and access to nothing else.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.learners < 0 || opts.learners > maxLearners {
-				return problem.New(fmt.Sprintf("--learners %d", opts.learners), nil, fmt.Sprintf("use 1 to %d", maxLearners))
+				return misuse(fmt.Sprintf("--learners %d", opts.learners), nil, fmt.Sprintf("use 1 to %d", maxLearners))
 			}
 			return app.startWorkshop(cmd.Context(), opts)
 		},

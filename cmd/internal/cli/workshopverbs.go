@@ -49,7 +49,7 @@ func newWorkshopLintCommand(app *App) *cobra.Command {
 // stepVerb is a verb that works on the current step of a learner.
 func (app *App) stepVerb(flags *workshopFlags, use, short string, act func(context.Context, *workshop.Session) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
+		Use: use, Short: short, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := app.workshopSession(cmd.Context(), flags)
 			if err != nil {
@@ -170,7 +170,7 @@ func newWorkshopResetCommand(app *App, flags *workshopFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reset [LEARNER]",
 		Short: "Return to the beginning of the current step",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  takes(0, 1, "name one learner at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				flags.learner = args[0]
@@ -215,7 +215,7 @@ func newWorkshopStatusCommand(app *App, flags *workshopFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how far everybody has come",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			store, run, err := app.loadRun(flags)
 			if err != nil {
@@ -284,7 +284,7 @@ func newWorkshopStopCommand(app *App, flags *workshopFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop",
 		Short: "End a workshop: remove its namespaces and forget the progress; the cluster stays",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			store, run, err := app.loadRun(flags)

@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 // images makes the images of an archive that was read to its end. An OCI index
@@ -34,10 +36,10 @@ func (a *archive) images() ([]NamedImage, error) {
 			return nil, err
 		}
 	default:
-		return nil, errors.New("not an image archive: it has neither index.json nor manifest.json")
+		return nil, problem.New("not an image archive", errors.New("it has neither index.json nor manifest.json"), "`docker save NAME:TAG -o FILE` writes one")
 	}
 	if len(images) == 0 {
-		return nil, errors.New("the image archive holds no image")
+		return nil, problem.New("the image archive holds no image", nil, "`docker save NAME:TAG -o FILE` writes one")
 	}
 	return images, nil
 }
