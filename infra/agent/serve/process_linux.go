@@ -16,17 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-dev/berth/infra/agent/rootfs"
+	"github.com/berth-dev/berth/infra/agent/supervise"
 	"github.com/berth-dev/berth/infra/agent/wire"
 )
 
 // sendSignal sends a signal to a container's first process.
 func sendSignal(a wire.SignalArgs) error {
-	number := unix.SignalNum("SIG" + a.Signal)
-	if n, err := strconv.Atoi(a.Signal); err == nil && n > 0 && n < 65 {
-		number = unix.Signal(n)
-	}
-	if number == 0 {
-		return fmt.Errorf("there is no signal %q", a.Signal)
+	number, err := supervise.ParseSignal(a.Signal)
+	if err != nil {
+		return err
 	}
 	pid, err := rootfs.PID(a.Container)
 	if err != nil {
