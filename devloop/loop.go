@@ -60,6 +60,7 @@ type loop struct {
 	deferred    []watch.Batch // changes that came meanwhile
 	backoff     time.Duration
 	retry       watch.Timer
+	rest        watch.Timer
 
 	results  chan result
 	prepared chan prepared
@@ -180,6 +181,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-watch.Fired(l.retry):
 			l.retry = nil
 			l.tryAgain()
+		case <-watch.Fired(l.rest):
+			l.rest = nil
+			l.takeRest()
 		}
 	}
 }
@@ -217,8 +221,10 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 
 // drain waits for everything that was started, and lets it hand in its result.
 func (l *loop) drain() {
-	if l.retry != nil {
-		l.retry.Stop()
+	for _, t := range []watch.Timer{l.retry, l.rest} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	over := make(chan struct{})
 	go func() {

@@ -49,6 +49,7 @@ func (l *loop) settle(t *trip) {
 	if !slices.ContainsFunc(t.outcomes, func(o outcome) bool { return !o.succeeded() }) {
 		l.backoff = 0
 	}
+	l.restLater()
 	l.resume()
 }
 

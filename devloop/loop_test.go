@@ -17,6 +17,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/berth-dev/berth/devloop/watch"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/translate"
 )
@@ -28,6 +29,7 @@ type session struct {
 	dir    string
 	syncer *fakeSyncer
 
+	clock    watch.Clock // nil: the system's
 	agentDir string
 	binds    []translate.Bind // of every service
 
@@ -90,6 +92,7 @@ func (s *session) dev(opts DevOptions) {
 	deps := s.deps(nil)
 	deps.Read, deps.Events, deps.Translate = s.read, s.event, s.translate
 	deps.Target.AgentDir = s.agentDir
+	deps.Clock = s.clock
 	if s.syncer != nil {
 		deps.Syncer = s.syncer
 	}

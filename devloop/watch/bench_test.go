@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,6 +31,25 @@ func bigTree(tb testing.TB, n int) string {
 	return dir
 }
 
+// packages makes n small files as package managers do: deep down, eight to a
+// directory.
+func packages(tb testing.TB, n int) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	for i := range n {
+		name := filepath.Join(dir, fmt.Sprintf("node_modules/package-%d/node_modules/dep-%d/dist/esm%d/module-%d.js", i/256, i/32%8, i/8%4, i))
+		if i%8 == 0 {
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				tb.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(name, []byte(strconv.Itoa(i)), 0o644); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // usage returns the CPU time and the resident memory of this process.
 func usage(tb testing.TB) (cpu time.Duration, rss int64) {
 	tb.Helper()
@@ -48,12 +68,31 @@ func usage(tb testing.TB) (cpu time.Duration, rss int64) {
 	return time.Duration(number(11)+number(12)) * 10 * time.Millisecond, number(21) * int64(os.Getpagesize())
 }
 
+// heap returns the memory that is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 // BenchmarkIdle watches 100,000 files for ten seconds in which nothing happens.
 func BenchmarkIdle(b *testing.B) {
-	dir := bigTree(b, 100_000)
+	b.Run("flat", func(b *testing.B) { benchmarkIdle(b, bigTree) })
+	b.Run("packages", func(b *testing.B) { benchmarkIdle(b, packages) })
+}
+
+func benchmarkIdle(b *testing.B, layout func(testing.TB, int) string) {
+	const files = 100_000
+	dir := layout(b, files)
 	for b.Loop() {
+		empty := heap()
 		begin := time.Now()
-		w, err := Start(b.Context(), Config{Roots: []Root{{Path: dir}}})
+		editors, err := NewMatcher(dir, Editors())
+		if err != nil {
+			b.Fatal(err)
+		}
+		w, err := Start(b.Context(), Config{Roots: []Root{{Path: dir, Ignore: []*Matcher{editors}}}})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -62,12 +101,13 @@ func BenchmarkIdle(b *testing.B) {
 			<-time.After(50 * time.Millisecond)
 		}
 		b.ReportMetric(float64(time.Since(begin).Milliseconds()), "hashed-ms")
-		runtime.GC()
+		debug.FreeOSMemory() // as the loop does when it comes to rest
 		before, _ := usage(b)
 		<-time.After(10 * time.Second)
 		after, rss := usage(b)
 		b.ReportMetric(float64(after-before)/float64(10*time.Second)*100, "%cpu")
 		b.ReportMetric(float64(rss)/(1<<20), "MB-rss")
+		b.ReportMetric(float64(heap()-empty)/files, "B/file")
 		w.Close()
 	}
 }

@@ -56,7 +56,8 @@ func (f *file) content(name string) {
 	}
 	defer func() { _ = r.Close() }()
 	h := xxhash.New()
-	if _, err := io.Copy(h, io.LimitReader(r, hashLimit)); err == nil {
+	buffer := make([]byte, min(max(f.size+1, 512), 32<<10)) // io.Copy would take the most for each of many small files
+	if _, err := io.CopyBuffer(h, io.LimitReader(r, hashLimit), buffer); err == nil {
 		f.hash, f.hashed = h.Sum64(), true
 	}
 }

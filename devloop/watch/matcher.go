@@ -3,6 +3,7 @@ package watch
 import (
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,7 +17,13 @@ type Matcher struct {
 
 	mu       sync.Mutex
 	patterns *patternmatcher.PatternMatcher
-	parents  map[string]patternmatcher.MatchInfo // by directory below base
+	above    []level // the directories above the path asked for last, outermost first
+}
+
+// A level is what the patterns say of a directory below the base.
+type level struct {
+	dir  string
+	info patternmatcher.MatchInfo
 }
 
 // NewMatcher compiles patterns relative to the absolute directory base.
@@ -38,7 +45,7 @@ func NewMatcher(base string, patterns []string) (*Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matcher{base: base, patterns: pm, parents: map[string]patternmatcher.MatchInfo{}}, nil
+	return &Matcher{base: base, patterns: pm}, nil
 }
 
 // Match reports whether the patterns cover the absolute path or a directory
@@ -54,22 +61,32 @@ func (m *Matcher) Match(name string) bool {
 	return err == nil && matched
 }
 
-// match needs m.mu. Results of directories are kept, so that a walk costs one
-// round of patterns a file.
+// match needs m.mu.
 func (m *Matcher) match(rel string) (bool, patternmatcher.MatchInfo, error) {
-	var info patternmatcher.MatchInfo
-	if dir := filepath.Dir(rel); dir != "." {
-		known, ok := m.parents[dir]
-		if !ok {
-			var err error
-			if _, known, err = m.match(dir); err != nil {
-				return false, known, err
-			}
-			m.parents[dir] = known
-		}
-		info = known
+	info, err := m.enter(filepath.Dir(rel))
+	if err != nil {
+		return false, info, err
 	}
 	return m.patterns.MatchesUsingParentResults(rel, info)
+}
+
+// enter returns what the patterns say of a directory. It is kept until
+// something elsewhere is asked for, so that a walk costs one round of patterns
+// a file.
+func (m *Matcher) enter(dir string) (patternmatcher.MatchInfo, error) {
+	if dir == "." {
+		m.above = m.above[:0]
+		return patternmatcher.MatchInfo{}, nil
+	}
+	if i := slices.IndexFunc(m.above, func(l level) bool { return l.dir == dir }); i >= 0 {
+		m.above = m.above[:i+1]
+		return m.above[i].info, nil
+	}
+	_, info, err := m.match(dir)
+	if err == nil {
+		m.above = append(m.above, level{dir, info})
+	}
+	return info, err
 }
 
 // Prunes reports whether nothing below the absolute directory can matter: it
@@ -112,11 +129,9 @@ func related(a, b string) bool {
 // below returns the path of name relative to dir, "" for dir itself, and
 // whether name is dir or inside it. It compares path elements.
 func below(dir, name string) (string, bool) {
-	if dir == name || dir == "" {
-		return strings.TrimPrefix(name, dir), true
+	rel, ok := strings.CutPrefix(name, dir)
+	if !ok || rel == "" || dir == "" || dir[len(dir)-1] == filepath.Separator {
+		return rel, ok
 	}
-	if !strings.HasSuffix(dir, string(filepath.Separator)) {
-		dir += string(filepath.Separator)
-	}
-	return strings.CutPrefix(name, dir)
+	return strings.CutPrefix(rel, string(filepath.Separator))
 }

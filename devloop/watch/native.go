@@ -183,7 +183,7 @@ func (n *native) remove(e *watchEntry) {
 func (t *tree) unwatch(d *dir) {
 	t.unwatchOne(d)
 	for _, sub := range d.dirs {
-		t.unwatch(sub)
+		t.unwatch(sub.value)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,8 +31,8 @@ type dir struct {
 	id         fileID
 	watch      *watchEntry // nil when events do not cover it
 	unreadable bool
-	dirs       map[string]*dir
-	files      map[string]file
+	dirs       entries[*dir]
+	files      entries[file]
 }
 
 // how says how closely to look at one entry of a directory.
@@ -67,7 +68,7 @@ func (t *tree) find(path string) *dir {
 	for rest != "" && d != nil {
 		var name string
 		name, rest, _ = strings.Cut(rest, string(filepath.Separator))
-		d = d.dirs[name]
+		d, _ = d.dirs.get(name)
 	}
 	return d
 }
@@ -94,7 +95,7 @@ func (t *tree) sync(d *dir, h how) {
 	if t.native != nil && d.watch == nil {
 		t.watch(d)
 	}
-	entries, err := t.list(d)
+	infos, err := t.list(d)
 	if err != nil {
 		if !gone(err) && !d.unreadable {
 			d.unreadable = true
@@ -103,27 +104,31 @@ func (t *tree) sync(d *dir, h how) {
 		return
 	}
 	d.unreadable = false
-	there := make(map[string]bool, len(entries))
 	kept := 0
-	for _, info := range entries {
+	for _, info := range infos {
 		name := info.Name()
-		there[name] = true
 		t.check(d, name, info, h)
-		if _, isFile := d.files[name]; isFile || d.dirs[name] != nil {
+		if d.files.has(name) || d.dirs.has(name) {
 			kept++
 		}
 	}
+	d.files.trim()
+	d.dirs.trim()
 	if kept == len(d.files)+len(d.dirs) {
 		return
 	}
-	for name := range d.files {
-		if !there[name] {
-			t.leave(d, name, t.roots.wantsFile(filepath.Join(d.path, name)))
+	there := make(map[string]bool, len(infos))
+	for _, info := range infos {
+		there[info.Name()] = true
+	}
+	for _, f := range slices.Backward(d.files) {
+		if !there[f.name] {
+			t.leave(d, f.name, t.roots.wantsFile(filepath.Join(d.path, f.name)))
 		}
 	}
-	for name := range d.dirs {
-		if !there[name] {
-			t.leave(d, name, t.roots.wantsDir(filepath.Join(d.path, name)))
+	for _, sub := range slices.Backward(d.dirs) {
+		if !there[sub.name] {
+			t.leave(d, sub.name, t.roots.wantsDir(sub.value.path))
 		}
 	}
 }
@@ -149,12 +154,12 @@ func (t *tree) list(d *dir) ([]fs.FileInfo, error) {
 		}
 		return infos, nil
 	}
-	entries, err := os.ReadDir(d.path)
+	list, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, err
 	}
-	infos = make([]fs.FileInfo, 0, len(entries))
-	for _, e := range entries {
+	infos = make([]fs.FileInfo, 0, len(list))
+	for _, e := range list {
 		if info, err := e.Info(); err == nil {
 			infos = append(infos, info)
 		}
@@ -178,21 +183,18 @@ func (t *tree) check(d *dir, name string, info fs.FileInfo, h how) {
 }
 
 func (t *tree) checkDir(d *dir, name, path string, info fs.FileInfo, h how) {
-	if _, was := d.files[name]; was {
+	if d.files.has(name) {
 		t.drop(d, name)
 	}
 	if !t.roots.wantsDir(path) {
 		t.forget(d, name)
 		return
 	}
-	child, known := d.dirs[name]
+	child, known := d.dirs.get(name)
 	switch {
 	case !known:
 		child = &dir{path: path, id: idOf(info)}
-		if d.dirs == nil {
-			d.dirs = map[string]*dir{}
-		}
-		d.dirs[name] = child
+		d.dirs.set(filepath.Base(path), child) // a part of what child holds anyway
 		t.dirs++
 		if t.isNews(path) {
 			t.diff.written(path)
@@ -208,10 +210,10 @@ func (t *tree) checkDir(d *dir, name, path string, info fs.FileInfo, h how) {
 }
 
 func (t *tree) checkFile(d *dir, name, path string, info fs.FileInfo, h how) {
-	if _, was := d.dirs[name]; was {
+	if d.dirs.has(name) {
 		t.drop(d, name)
 	}
-	old, known := d.files[name]
+	old, known := d.files.get(name)
 	switch {
 	case !t.roots.wantsFile(path):
 		t.forget(d, name)
@@ -222,9 +224,6 @@ func (t *tree) checkFile(d *dir, name, path string, info fs.FileInfo, h how) {
 	}
 	f := fileOf(info, t.now())
 	if !known {
-		if d.files == nil {
-			d.files = map[string]file{}
-		}
 		t.files++
 		news := t.isNews(path)
 		if news || f.racy { // the hash of a racy file cannot be had later: nothing would show that it changed
@@ -233,14 +232,14 @@ func (t *tree) checkFile(d *dir, name, path string, info fs.FileInfo, h how) {
 		if news {
 			t.diff.written(path)
 		}
-		d.files[name] = f
+		d.files.set(strings.Clone(name), f) // name may be part of a whole path, which would stay with it
 		return
 	}
 	if old.stats(f) && !old.racy && !h.content {
 		return
 	}
 	f.content(path)
-	d.files[name] = f
+	d.files.set(name, f)
 	switch {
 	case old.same(f):
 		if h.content || old.mtime != f.mtime { // else nobody saved it: it was only too young to be sure
@@ -263,61 +262,59 @@ func (t *tree) isNews(path string) bool {
 // drop takes an entry of d, with all below it, out of the index and reports it removed.
 func (t *tree) drop(d *dir, name string) {
 	path := filepath.Join(d.path, name)
-	if _, ok := d.files[name]; ok {
-		delete(d.files, name)
+	if d.files.remove(name) {
 		t.files--
 		t.diff.removed(path)
 	}
-	child, ok := d.dirs[name]
+	child, ok := d.dirs.get(name)
 	if !ok {
 		return
 	}
 	if t.roots.wantsFile(path) {
 		t.diff.removed(path)
 	}
-	for f := range child.files {
-		t.drop(child, f)
+	for _, f := range slices.Backward(child.files) {
+		t.drop(child, f.name)
 	}
-	for sub := range child.dirs {
-		t.drop(child, sub)
+	for _, sub := range slices.Backward(child.dirs) {
+		t.drop(child, sub.name)
 	}
 	t.unwatchOne(child)
-	delete(d.dirs, name)
+	d.dirs.remove(name)
 	t.dirs--
 }
 
 // forget takes an entry out of the index that no root covers any more.
 func (t *tree) forget(d *dir, name string) {
-	if _, ok := d.files[name]; ok {
-		delete(d.files, name)
+	if d.files.remove(name) {
 		t.files--
 	}
-	if child, ok := d.dirs[name]; ok {
-		for f := range child.files {
-			t.forget(child, f)
+	if child, ok := d.dirs.get(name); ok {
+		for _, f := range slices.Backward(child.files) {
+			t.forget(child, f.name)
 		}
-		for sub := range child.dirs {
-			t.forget(child, sub)
+		for _, sub := range slices.Backward(child.dirs) {
+			t.forget(child, sub.name)
 		}
 		t.unwatchOne(child)
-		delete(d.dirs, name)
+		d.dirs.remove(name)
 		t.dirs--
 	}
 }
 
 // unhashed lists the files whose content is not known yet, until budget bytes.
 func (t *tree) unhashed(budget int64) []hashJob {
-	var jobs []hashJob
+	jobs := make([]hashJob, 0, t.files)
 	var walk func(d *dir)
 	walk = func(d *dir) {
-		for name, f := range d.files {
-			if !f.hashed && f.size <= hashLimit && f.size <= budget {
+		for _, e := range d.files {
+			if f := e.value; !f.hashed && f.size <= hashLimit && f.size <= budget {
 				budget -= f.size
-				jobs = append(jobs, hashJob{dir: d, name: name, file: f})
+				jobs = append(jobs, hashJob{dir: d, name: e.name, file: f})
 			}
 		}
 		for _, sub := range d.dirs {
-			walk(sub)
+			walk(sub.value)
 		}
 	}
 	for _, d := range t.volumes {
@@ -329,9 +326,9 @@ func (t *tree) unhashed(budget int64) []hashJob {
 // learn notes hashes that were computed aside, unless the file changed since.
 func (t *tree) learn(jobs []hashJob) {
 	for _, j := range jobs {
-		if f, ok := j.dir.files[j.name]; ok && j.file.hashed && !f.hashed && f.stats(j.file) {
+		if f, ok := j.dir.files.get(j.name); ok && j.file.hashed && !f.hashed && f.stats(j.file) {
 			f.hash, f.hashed = j.file.hash, true
-			j.dir.files[j.name] = f
+			j.dir.files.set(j.name, f)
 		}
 	}
 }
@@ -354,6 +351,5 @@ func (t *tree) file(path string) (file, bool) {
 	if d == nil {
 		return file{}, false
 	}
-	f, ok := d.files[filepath.Base(path)]
-	return f, ok
+	return d.files.get(filepath.Base(path))
 }

@@ -217,7 +217,8 @@ func (w *Watcher) arm() {
 // collect takes over the events that came.
 func (w *Watcher) collect() {
 	suspects, last, overflow := w.tree.native.take()
-	for path, s := range suspects {
+	for _, path := range sortedPaths(suspects) { // neighbours together: a Matcher remembers one directory
+		s := suspects[path]
 		if !w.tree.roots.wantsFile(path) && !w.tree.roots.wantsDir(path) {
 			continue
 		}

@@ -449,6 +449,27 @@ func TestMatcher(t *testing.T) {
 	}
 }
 
+func TestMatcherSaysTheSameWhereverItWasBefore(t *testing.T) {
+	patterns := []string{"a/b", "!a/b/c", "**/d", "*.log", "!a/keep.log"}
+	used, err := NewMatcher("/b", patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"/b/a", "/b/a/b", "/b/a/b/x", "/b/a/b/c/x", "/b/a/b/c/d/x", "/b/a/keep.log", "/b/x.log/y", "/b/c/d/e/f", "/b/a/bc"}
+	for _, before := range paths {
+		for _, path := range paths {
+			fresh, err := NewMatcher("/b", patterns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used.Match(before)
+			if used.Match(path) != fresh.Match(path) {
+				t.Errorf("%s: match %v after %s", path, used.Match(path), before)
+			}
+		}
+	}
+}
+
 func TestSortedPathsAreParentsFirst(t *testing.T) {
 	got := sortedPaths(map[string]suspicion{"/a/b": {}, "/a": {}, "/a/b/c": {}})
 	if !slices.Equal(got, []string{"/a", "/a/b", "/a/b/c"}) {
