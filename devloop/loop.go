@@ -61,6 +61,7 @@ type loop struct {
 	backoff     time.Duration
 	retry       watch.Timer
 	rest        watch.Timer
+	look        watch.Timer
 
 	results  chan result
 	prepared chan prepared
@@ -181,6 +182,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-watch.Fired(l.retry):
 			l.retry = nil
 			l.tryAgain()
+		case <-watch.Fired(l.look):
+			l.look = nil
+			l.allRecovered()
 		case <-watch.Fired(l.rest):
 			l.rest = nil
 			l.takeRest()
@@ -221,7 +225,7 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 
 // drain waits for everything that was started, and lets it hand in its result.
 func (l *loop) drain() {
-	for _, t := range []watch.Timer{l.retry, l.rest} {
+	for _, t := range []watch.Timer{l.retry, l.rest, l.look} {
 		if t != nil {
 			t.Stop()
 		}

@@ -140,6 +140,21 @@ func (l *loop) lookInto(name string, s *serviceState) {
 	}
 }
 
+// lookAgain has what the cluster shows looked at again soon: a service may have
+// been seen ready just before the wait for it gave up, and then nothing new comes.
+func (l *loop) lookAgain() {
+	if l.look == nil {
+		l.look = l.e.deps.Clock.NewTimer(followAgain)
+	}
+}
+
+// allRecovered is recovered for all services, as they were seen last.
+func (l *loop) allRecovered() {
+	for _, name := range sortedKeys(l.have.Services) {
+		l.recovered(name, l.have.Services[name])
+	}
+}
+
 // recovered notes that a service that was given up on serves after all.
 func (l *loop) recovered(name string, state model.ServiceState) {
 	s := l.services[name]

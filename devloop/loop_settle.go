@@ -156,6 +156,9 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 	case v.err != nil:
 		why := l.fail(s, d, v)
 		l.send(Event{Kind: EventFailed, Service: service, Seq: d.seq, Cause: l.causeOf(t, whole, changed), Action: whole.action(), Error: v.err, Why: why})
+		if s.late {
+			l.lookAgain()
+		}
 	case v.superseded:
 		if d.apply == "" {
 			d.apply = "not waited for before" // it is cheap when nothing changed, and then it is waited for
