@@ -45,7 +45,7 @@ func (t *translator) aliasesOf(u *unit) []alias {
 	for _, network := range sortedKeys(u.svc.Networks) {
 		if n := u.svc.Networks[network]; n != nil && slices.Contains(u.networks, network) { // not in a pod without it
 			for i, name := range n.Aliases {
-				add(name, fmt.Sprintf("%s.networks.%s.aliases[%d]", u.path, network, i), network)
+				add(name, itemPath(u.path+".networks."+network, "aliases", i), network)
 			}
 		}
 	}

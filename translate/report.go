@@ -2,6 +2,7 @@ package translate
 
 import (
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -107,12 +108,18 @@ func (r *reporter) covered(path string, base int) bool {
 }
 
 // parentPath takes the last key or index off an attribute path.
-func parentPath(path string) string {
-	i := strings.LastIndexAny(path, ".[")
-	if i < 0 {
-		return ""
+func parentPath[T string | []byte](path T) T {
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '.' || path[i] == '[' {
+			return path[:i]
+		}
 	}
-	return path[:i]
+	return path[:0]
+}
+
+// itemPath is the path of an entry of a list: services.web.ports[0].
+func itemPath(path, list string, i int) string {
+	return path + "." + list + "[" + strconv.Itoa(i) + "]"
 }
 
 // finish returns the entries in order, without repetitions.

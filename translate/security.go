@@ -27,7 +27,7 @@ func (t *translator) containerSecurity(s scope) *corev1.SecurityContext {
 		c.Privileged = ptr(true)
 	}
 	for i, opt := range s.spec.SecurityOpt {
-		t.securityOption(c, fmt.Sprintf("%s.security_opt[%d]", s.path, i), opt)
+		t.securityOption(c, itemPath(s.path, "security_opt", i), opt)
 	}
 	if c.Privileged != nil && c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation {
 		c.AllowPrivilegeEscalation = nil
