@@ -42,7 +42,7 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 					t.report.dropped(path, fmt.Sprintf("%q of %s is no address", ip, host), "")
 					continue
 				}
-				if ip != "" && !t.fits(u, []string{host, ip}, 1) {
+				if ip != "" && !t.fits(u, 1, []string{host, ip}) {
 					left++
 				} else if ip != "" {
 					add(ip, strings.ToLower(host))
