@@ -165,7 +165,7 @@ func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume ma
 	key := keys[0]
 	hints, users := storageHints{}, byVolume[key]
 	for _, k := range keys {
-		hints = hints.or(t.volumes[k].storageHints)
+		hints = hints.or(t.volumes[k])
 	}
 	for _, k := range keys[1:] {
 		for _, u := range byVolume[k] {
@@ -212,8 +212,8 @@ func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume ma
 
 // newClaim makes a claim.
 func (t *translator) newClaim(name string, labels map[string]string, hints storageHints) *corev1.PersistentVolumeClaim {
-	c := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim"), ObjectMeta: t.meta(name, nil)}
-	c.Labels = labels
+	c := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim")}
+	c.ObjectMeta = metav1.ObjectMeta{Name: name, Namespace: t.namespace, Labels: labels}
 	size := hints.Size
 	if size == "" {
 		size = defaultSize

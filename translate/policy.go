@@ -29,15 +29,13 @@ func (t *translator) networkLabel(network string) string {
 	return labelNetwork + t.networkName(network)
 }
 
-// networkLabels returns the membership labels of the pods of u.
-func (t *translator) networkLabels(u *unit) map[string]string {
-	labels := map[string]string{}
+// labelNetworks adds the membership labels of the pods of u.
+func (t *translator) labelNetworks(labels map[string]string, u *unit) {
 	if t.isolatedNetworks {
 		for _, n := range u.networks {
 			labels[t.networkLabel(n)] = "true"
 		}
 	}
-	return labels
 }
 
 // policies returns the NetworkPolicies of the project: members of a network

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 
@@ -69,7 +68,7 @@ func containerName(u *unit) string {
 // labels and annotations, and what must make pods roll.
 func (t *translator) templateAnnotations(u *unit, units []*unit, containers []corev1.Container) map[string]string {
 	out := t.podAnnotations(u, units)
-	maps.Copy(out, t.waitAnnotations(u, units, containers))
+	annotateWaiting(out, u, units, containers)
 	for _, m := range units {
 		if m.facts == nil || m.facts.ID == "" || m.svc.Build != nil {
 			continue // the tag of a built image changes with its content
@@ -130,7 +129,7 @@ func (t *translator) preStart(p *podVolumes, names *nameSet, u *unit, mounts []c
 	var out []corev1.Container
 	for i := range u.svc.PreStart {
 		hook := &u.svc.PreStart[i]
-		s := scope{unit: u, path: fmt.Sprintf("%s.pre_start[%d]", u.path, i), spec: &hook.ContainerSpec, image: hookImage(u, hook)}
+		s := scope{unit: u, path: itemPath(u.path, "pre_start", i), spec: &hook.ContainerSpec, image: hookImage(u, hook)}
 		if f, ok := t.in.Images[s.image]; ok {
 			s.facts = &f
 		}
@@ -253,10 +252,11 @@ func (t *translator) workloadMeta(u *unit) metav1.ObjectMeta {
 			m.Labels[name] = value
 		}
 	}
-	annotations := mergedLabels(m.Annotations, nil)
-	foreignKeys(annotations, labels, m.Labels)
-	if len(annotations) > 0 {
-		m.Annotations = annotations
+	if len(labels) > 0 {
+		annotations := mergedLabels(m.Annotations, nil)
+		if foreignKeys(annotations, labels, m.Labels); len(annotations) > 0 {
+			m.Annotations = annotations
+		}
 	}
 	t.reportTexts(units, ".deploy.labels", deployLabelsOf)
 	return m
