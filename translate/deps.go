@@ -14,7 +14,7 @@ import (
 // dependencies returns everything u waits for, sorted: depends_on, links,
 // volumes_from, and the owner of the pod or namespace it shares.
 func (t *translator) dependencies(u *unit) []Dependency {
-	var out []Dependency
+	out := make([]Dependency, 0, len(u.svc.DependsOn)+len(u.svc.Links))
 	for name, d := range u.svc.DependsOn {
 		condition := d.Condition
 		if condition == "" {
@@ -42,10 +42,11 @@ func (t *translator) dependencies(u *unit) []Dependency {
 	imply(u.hints.SidecarOf, true)
 	slices.SortStableFunc(out, func(a, b Dependency) int { return strings.Compare(a.Service, b.Service) })
 	out = slices.CompactFunc(out, func(a, b Dependency) bool { return a.Service == b.Service }) // the first of them is what counts
-	return nilIfEmpty(slices.DeleteFunc(out, func(d Dependency) bool { // nothing runs that could be waited for
+	out = slices.DeleteFunc(out, func(d Dependency) bool {
 		other := t.services[d.Service]
-		return other != nil && other.host.kind == none || other == nil && !d.Required
-	}))
+		return other != nil && other.host.kind == none || other == nil && !d.Required // nothing runs that could be waited for
+	})
+	return nilIfEmpty(out)
 }
 
 // reportOrder says what becomes of dependencies that are not there, or not yet.

@@ -260,7 +260,7 @@ func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 	if len(listens) > maxServicePorts {
 		listens = nil
 	}
-	for _, p := range t.readyPorts(u) {
+	for _, p := range u.served {
 		listens = addPort(listens, p)
 	}
 	if len(listens) > 0 {

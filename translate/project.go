@@ -36,13 +36,14 @@ type translator struct {
 
 	units     []*unit // services, then compose jobs, each sorted by name
 	services  map[string]*unit
-	kubeNames *nameSet          // names of kubeServices
-	networks  map[string]string // compose network -> name in labels
-	zones     *nameSet          // names of DNS zones: those of networks, and of pods that have links
-	claims    map[string]string // compose volume -> name of the claim
+	kubeNames *nameSet                // names of kubeServices
+	networks  map[string]string       // compose network -> name in labels
+	zones     *nameSet                // names of DNS zones: those of networks, and of pods that have links
+	claims    map[string]string       // compose volume -> name of the claim
 	volumes   map[string]storageHints // x-berth of the top-level volumes that have some
 	refs      portRefs
-	shared    map[string]bool // services whose anonymous volumes others use
+	shared    map[string]bool    // services whose anonymous volumes others use
+	mountedBy map[string][]*unit // who mounts the named volumes that are in use
 
 	isolatedNetworks bool              // the networks divide the project
 	usedNetworks     []string          // networks with members, sorted
@@ -77,6 +78,7 @@ type unit struct {
 	ports     unitPorts
 	aliases   []alias
 	routes    []route
+	served    []knownPort // ports of its ready-only kubeService
 	binds     []Bind
 	guarded   bool // a route to it is left out, because nothing would guard it
 
@@ -114,6 +116,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	t.usedNetworks = t.findUsedNetworks()
 	t.isolatedNetworks = t.isolated()
 	t.refs = t.findPortRefs()
+	t.mountedBy = t.volumeUsers()
 	for _, u := range t.units {
 		u.ports = t.portsOf(u)
 		u.aliases = t.aliasesOf(u)
@@ -124,6 +127,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	for _, u := range t.units {
 		u.ready = t.kubeNames.take(suffixed(u.kube, "-ready", maxLabel))
 		u.routes = t.routesOf(u)
+		u.served = t.readyPorts(u)
 	}
 	t.mostDots, t.fixed = t.dots(), t.fixedAddresses()
 	return t, nil

@@ -16,19 +16,19 @@ type traefikLabels struct {
 	used     map[string]bool // labels, in lower case, that the routes have
 }
 
+// readTraefik returns nil for labels that have none of Traefik's.
 func readTraefik(labels map[string]string) *traefikLabels {
-	l := &traefikLabels{all: labels, routers: map[string]map[string]string{}, services: map[string]map[string]string{}, used: map[string]bool{}}
-	for _, key := range sortedKeys(labels) {
-		rest, ok := cutFold(key, "traefik.")
-		if !ok {
-			continue
-		}
-		l.keys = append(l.keys, key)
+	keys := slices.DeleteFunc(sortedKeys(labels), func(key string) bool { _, ok := cutFold(key, "traefik."); return !ok })
+	if len(keys) == 0 {
+		return nil
+	}
+	l := &traefikLabels{all: labels, keys: keys, routers: map[string]map[string]string{}, services: map[string]map[string]string{}, used: map[string]bool{}}
+	for _, key := range keys {
 		table := l.routers
-		at, ok := cutFold(rest, "http.routers.")
+		at, ok := cutFold(key, "traefik.http.routers.")
 		if !ok {
 			table = l.services
-			at, ok = cutFold(rest, "http.services.")
+			at, ok = cutFold(key, "traefik.http.services.")
 		}
 		name, option, more := strings.Cut(at, ".")
 		if !ok || !more {
@@ -107,7 +107,7 @@ func isWeb(list string) bool {
 // traefikRoutes reads Traefik's router labels.
 func (t *translator) traefikRoutes(u *unit, labels map[string]string) []route {
 	l := readTraefik(labels)
-	if len(l.keys) == 0 {
+	if l == nil {
 		return nil
 	}
 	if enabled, ok := l.find("traefik.enable"); ok {

@@ -25,6 +25,7 @@ func Translate(in Input, target Target) (Result, error) {
 	t.rollWith(pods, deps)
 
 	r := Result{Project: in.Project.Name, Namespace: t.namespace}
+	r.Services = slices.Grow(r.Services, len(t.units))
 	for _, u := range t.units {
 		r.Services = append(r.Services, t.service(u, pods[u], deps[u]))
 	}

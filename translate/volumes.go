@@ -34,8 +34,9 @@ type volumeCopy struct {
 	place []string
 }
 
-func newPodVolumes() *podVolumes {
-	return &podVolumes{names: newNameSet(maxLabel)}
+// newPodVolumes makes room for n volumes.
+func newPodVolumes(n int) *podVolumes {
+	return &podVolumes{names: newNameSet(maxLabel), volumes: make([]corev1.Volume, 0, n), keys: make([]string, 0, n)}
 }
 
 // add returns the name of the volume that key identifies, making it on first
@@ -96,7 +97,7 @@ func (l *mountList) add(m corev1.VolumeMount) {
 
 // mounts returns the mounts of a container and adds what they need to p.
 func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
-	l := &mountList{report: t.report}
+	l := &mountList{report: t.report, mounts: make([]corev1.VolumeMount, 0, len(s.spec.Volumes))}
 	for i, v := range s.spec.Volumes {
 		t.mount(p, l, s, itemPath(s.path, "volumes", i), v)
 	}

@@ -25,7 +25,7 @@ type pod struct {
 // podOf returns the pod template of u and of the units it carries, with the
 // labels of their aliases.
 func (t *translator) podOf(u *unit, aliases map[string]string) pod {
-	volumes := newPodVolumes()
+	volumes := newPodVolumes(len(u.svc.Volumes))
 	units := append([]*unit{u}, u.carried...)
 	containerNames := newNameSet(maxLabel)
 	var hooks, containers []corev1.Container
@@ -42,7 +42,7 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 	t.letWrite(&spec, volumes, units, containers)
 	spec.InitContainers = append(t.copyContainers(volumes, containerNames), hooks...)
 	spec.Containers = containers
-	spec.Volumes = volumes.volumes
+	spec.Volumes = nilIfEmpty(volumes.volumes)
 	if slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.StopSignal != nil }) {
 		spec.OS = &corev1.PodOS{Name: corev1.Linux}
 	}
