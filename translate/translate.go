@@ -80,8 +80,7 @@ func (t *translator) pods(groups []aliasGroup) map[*unit]*pod {
 	aliases := aliasLabels(groups)
 	for _, u := range t.units {
 		if u.kind != none {
-			p := t.podOf(u, aliases[u])
-			out[u] = &p
+			out[u] = t.podOf(u, aliases[u])
 		}
 	}
 	return out
@@ -117,7 +116,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) Service {
 	}
 	if p != nil {
 		s.Objects = append(s.Objects, p.objects...)
-		workload := t.workload(u, *p)
+		workload := t.workload(u, p)
 		s.Objects = append(s.Objects, workload)
 		if c, ok := workload.(*batchv1.CronJob); ok {
 			s.Objects = append(s.Objects, t.moreCronJobs(u, c)...)

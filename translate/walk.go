@@ -14,7 +14,7 @@ import (
 // files show (used up by the loader, or set to its zero value).
 func (t *translator) reportAttributes() {
 	p := t.project
-	w := &walker{t: t, trees: newKeyTrees(), entities: make(map[string]*keyTree, len(t.units)+len(p.Volumes)), types: map[reflect.Type][]typedField{}, room: make([]byte, 0, 256)}
+	w := &walker{t: t, trees: newKeyTrees(), entities: make(map[string]*keyTree, len(t.units)+len(p.Volumes)), types: map[typedNode][]typedField{}, room: make([]byte, 0, 256)}
 	w.note(w.trees.top.child("name"), []byte("name"))
 	for _, u := range t.units {
 		if u.job == nil {
@@ -80,7 +80,7 @@ type walker struct {
 	base     string              // path of the thing being walked
 	inEntry  bool                // in an entry that has a verdict of its own: ports[0]
 	entities map[string]*keyTree // the tables of all things by path, nil of those that nothing uses
-	types    map[reflect.Type][]typedField
+	types    map[typedNode][]typedField
 	room     []byte // for paths
 }
 
@@ -95,30 +95,32 @@ func below(path []byte, key string) []byte { return append(append(path, '.'), ke
 
 // fields walks the fields of a struct.
 func (w *walker) fields(path []byte, v reflect.Value, tree *keyTree) {
-	for _, field := range w.fieldsOf(v.Type()) {
+	for _, field := range w.fieldsOf(typedNode{v.Type(), tree}) {
 		value := v.Field(field.index)
 		if field.name == "" {
 			w.fields(path, value, tree)
-			continue
-		}
-		if unset(value) {
-			continue
-		}
-		if node := tree.child(field.name); node != nil {
-			w.value(below(path, field.name), value, node)
+		} else if !unset(value) {
+			w.value(below(path, field.name), value, field.node)
 		}
 	}
 }
 
-// typedField is a field of a struct of the typed project: its compose key, ""
-// for a struct whose fields stand in place of it.
+// typedNode is a struct of the typed project and what the table says of it.
+type typedNode struct {
+	reflect.Type
+	tree *keyTree
+}
+
+// typedField is a field of such a struct: its compose key, "" for a struct
+// whose fields stand in place of it, and what the table says of it.
 type typedField struct {
 	index int
 	name  string
+	node  *keyTree
 }
 
-// fieldsOf lists the fields of a type that have a key.
-func (w *walker) fieldsOf(t reflect.Type) []typedField {
+// fieldsOf lists the fields of a type that have a key in the table.
+func (w *walker) fieldsOf(t typedNode) []typedField {
 	if known, ok := w.types[t]; ok {
 		return known
 	}
@@ -133,7 +135,9 @@ func (w *walker) fieldsOf(t reflect.Type) []typedField {
 		if name == "" || name == "-" || strings.HasPrefix(name, "#") || !field.IsExported() {
 			continue
 		}
-		out = append(out, typedField{index: i, name: name})
+		if node := t.tree.child(name); node != nil {
+			out = append(out, typedField{i, name, node})
+		}
 	}
 	w.types[t] = out
 	return out

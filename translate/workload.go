@@ -24,7 +24,7 @@ type pod struct {
 
 // podOf returns the pod template of u and of the units it carries, with the
 // labels of their aliases.
-func (t *translator) podOf(u *unit, aliases map[string]string) pod {
+func (t *translator) podOf(u *unit, aliases map[string]string) *pod {
 	volumes := newPodVolumes(len(u.svc.Volumes))
 	units := append([]*unit{u}, u.carried...)
 	containerNames := newNameSet(maxLabel)
@@ -46,13 +46,13 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 	if slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.StopSignal != nil }) {
 		spec.OS = &corev1.PodOS{Name: corev1.Linux}
 	}
-	template := corev1.PodTemplateSpec{Spec: spec}
-	template.Labels = t.podLabels(u, units, aliases)
-	template.Annotations = t.templateAnnotations(u, units, containers)
+	p := &pod{template: corev1.PodTemplateSpec{Spec: spec}, objects: volumes.objects, pinned: volumes.pinned}
+	p.template.Labels = t.podLabels(u, units, aliases)
+	p.template.Annotations = t.templateAnnotations(u, units, containers)
 	t.reportTexts(units, ".labels", labelsOf)
 	t.reportTexts(units, ".annotations", annotationsOf)
 	t.reportGrace(units)
-	return pod{template: template, objects: volumes.objects, pinned: volumes.pinned}
+	return p
 }
 
 // containerName is what the container of u is called: container_name, as in
@@ -201,8 +201,7 @@ func (t *translator) gracePeriod(units []*unit) int64 {
 }
 
 // workload returns the object that keeps the pods of u running.
-func (t *translator) workload(u *unit, p pod) Object {
-	template := p.template
+func (t *translator) workload(u *unit, p *pod) Object {
 	replicas := ptr(int32(replicasOf(u)))
 	selector := &metav1.LabelSelector{MatchLabels: t.selector(u)}
 	meta := t.workloadMeta(u)
@@ -216,20 +215,20 @@ func (t *translator) workload(u *unit, p pod) Object {
 	switch u.kind {
 	case daemonSet:
 		return &appsv1.DaemonSet{TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{
-			Selector: selector, Template: template, UpdateStrategy: t.daemonStrategy(u), MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
+			Selector: selector, Template: p.template, UpdateStrategy: t.daemonStrategy(u), MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
 		}}
 	case statefulSet:
 		return &appsv1.StatefulSet{TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{
-			Replicas: t.scaled(u, replicas), Selector: selector, Template: template, ServiceName: u.kube,
+			Replicas: t.scaled(u, replicas), Selector: selector, Template: p.template, ServiceName: u.kube,
 			PodManagementPolicy: appsv1.ParallelPodManagement, MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
 		}}
 	case job:
-		return &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta, Spec: t.jobSpec(u, template)}
+		return &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta, Spec: t.jobSpec(u, p.template)}
 	case cronJob:
-		return t.cronJob(u, meta, template)
+		return t.cronJob(u, meta, p.template)
 	}
 	return &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
-		Replicas: t.scaled(u, replicas), Selector: selector, Template: template, Strategy: t.strategy(u, p.pinned),
+		Replicas: t.scaled(u, replicas), Selector: selector, Template: p.template, Strategy: t.strategy(u, p.pinned),
 		MinReadySeconds: t.minReady(u), ProgressDeadlineSeconds: t.progressDeadline(u), RevisionHistoryLimit: &history,
 	}}
 }
