@@ -31,11 +31,11 @@ func (t *translator) strategy(u *unit, pinned bool) appsv1.DeploymentStrategy {
 	zero := intstr.FromInt32(0)
 	switch {
 	case startFirst:
-		return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &parallel, MaxUnavailable: &zero}}
+		return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: ptr(parallel), MaxUnavailable: ptr(zero)}}
 	case (pinned || t.hasHostPort(u)) && replicasOf(u) <= 1:
 		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 	}
-	return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &zero, MaxUnavailable: &parallel}}
+	return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: ptr(zero), MaxUnavailable: ptr(parallel)}}
 }
 
 // daemonStrategy is strategy for a DaemonSet, which stops first by default.

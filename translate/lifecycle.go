@@ -12,7 +12,7 @@ import (
 
 // lifecycle translates post_start, pre_stop and stop_signal.
 func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
-	l := &corev1.Lifecycle{}
+	var l corev1.Lifecycle
 	if command := t.fittingHook(u, ".post_start", u.svc.PostStart); command != nil {
 		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
 	}
@@ -37,10 +37,10 @@ func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 	if stop != nil {
 		l.PreStop = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: stop}}
 	}
-	if *l == (corev1.Lifecycle{}) {
+	if l == (corev1.Lifecycle{}) {
 		return nil
 	}
-	return l
+	return ptr(l)
 }
 
 // sendSignal returns a command that runs stop, sends the signal to the first

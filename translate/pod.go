@@ -98,7 +98,7 @@ func (t *translator) networkMode(spec *corev1.PodSpec, u *unit) {
 
 // podSecurity returns the security context that all containers of a pod share.
 func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
-	c := &corev1.PodSecurityContext{}
+	var c corev1.PodSecurityContext
 	groups, sysctls := map[int64]bool{}, map[string]string{}
 	hostNetwork, hostIPC := false, false
 	for _, u := range units {
@@ -131,7 +131,7 @@ func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
 	if len(c.SupplementalGroups)+len(c.Sysctls) == 0 {
 		return nil
 	}
-	return c
+	return ptr(c)
 }
 
 // safeSysctls may be set in any cluster.
