@@ -45,7 +45,7 @@ func (t *translator) aliasesOf(u *unit) []alias {
 	for _, network := range sortedKeys(u.svc.Networks) {
 		if n := u.svc.Networks[network]; n != nil && slices.Contains(u.networks, network) { // not in a pod without it
 			for i, name := range n.Aliases {
-				add(name, fmt.Sprintf("%s.networks.%s.aliases[%d]", u.path, network, i), network)
+				add(name, itemPath(u.path+".networks."+network, "aliases", i), network)
 			}
 		}
 	}
@@ -234,7 +234,7 @@ func aliasLabels(groups []aliasGroup) map[*unit]map[string]string {
 
 // names lists every name that Docker would resolve, by network.
 func (t *translator) names(groups []aliasGroup) []Name {
-	var out []Name
+	out := make([]Name, 0, 2*len(t.units)+len(t.links))
 	for _, u := range t.units {
 		for _, network := range u.networks {
 			if t.hasNameService(u) && u.svc.Networks[network].ServiceNameAliasEnabled() {
@@ -269,7 +269,7 @@ func (t *translator) names(groups []aliasGroup) []Name {
 		}
 		return a.KubeService < b.KubeService
 	})
-	return slices.Compact(out)
+	return nilIfEmpty(slices.Compact(out))
 }
 
 // name is one name of a network. What no DNS message can carry has no FQDN.

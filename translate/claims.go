@@ -18,18 +18,17 @@ const defaultSize = "1Gi"
 // gives it.
 func (t *translator) claimNames() map[string]string {
 	set := t.bindClaims.names
-	wanted := map[string]string{} // volume -> name before it is made valid
-	var keys []string
-	for _, key := range sortedKeys(t.project.Volumes) {
+	keys := sortedKeys(t.project.Volumes)
+	wanted := make(map[string]string, len(keys)) // volume -> name before it is made valid
+	for _, key := range keys {
 		name := t.project.Volumes[key].Name
 		if name == "" || name == t.project.Name+"_"+key {
 			name = key
 		}
 		wanted[key] = name
-		keys = append(keys, key)
 	}
-	names := map[string]string{}
-	byVolume := map[string]string{} // what Docker calls the volume -> its claim: two keys may mean one
+	names := make(map[string]string, len(keys))
+	byVolume := make(map[string]string, len(keys)) // what Docker calls the volume -> its claim: two keys may mean one
 	for _, valid := range []bool{true, false} {
 		for _, key := range keys {
 			if isLabel(wanted[key]) != valid {
@@ -42,10 +41,11 @@ func (t *translator) claimNames() map[string]string {
 				}
 				continue
 			}
-			name, known := byVolume[t.volumeName(key)]
+			volume := t.volumeName(key)
+			name, known := byVolume[volume]
 			if !known {
 				name = set.take(wanted[key])
-				byVolume[t.volumeName(key)] = name
+				byVolume[volume] = name
 			}
 			names[key] = name
 		}
@@ -79,8 +79,8 @@ func (t *translator) anonymousClaim(u *unit, target string) string {
 // volumes where the project says where they are.
 func (t *translator) claimObjects() []Object {
 	var out []Object
-	users := t.volumeUsers()
-	byClaim := map[string][]string{} // claim -> volumes that it is
+	users := t.mountedBy
+	byClaim := make(map[string][]string, len(users)) // claim -> volumes that it is
 	for _, key := range sortedKeys(users) {
 		if kind := localDriver(t.project.Volumes[key]).kind; kind != "bind" && kind != "tmpfs" && !bool(t.project.Volumes[key].External) {
 			byClaim[t.claimOf(key)] = append(byClaim[t.claimOf(key)], key)
@@ -139,7 +139,7 @@ func (t *translator) claimObjects() []Object {
 
 // volumeUsers maps the named volumes in use to the units that mount them.
 func (t *translator) volumeUsers() map[string][]*unit {
-	users := map[string][]*unit{}
+	users := make(map[string][]*unit, len(t.project.Volumes))
 	for _, u := range t.units {
 		if u.host.kind == none {
 			continue
@@ -165,7 +165,7 @@ func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume ma
 	key := keys[0]
 	hints, users := storageHints{}, byVolume[key]
 	for _, k := range keys {
-		hints = hints.or(t.volumes[k].storageHints)
+		hints = hints.or(t.volumes[k])
 	}
 	for _, k := range keys[1:] {
 		for _, u := range byVolume[k] {
@@ -212,8 +212,8 @@ func (t *translator) claim(keys []string, config types.VolumeConfig, byVolume ma
 
 // newClaim makes a claim.
 func (t *translator) newClaim(name string, labels map[string]string, hints storageHints) *corev1.PersistentVolumeClaim {
-	c := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim"), ObjectMeta: t.meta(name, nil)}
-	c.Labels = labels
+	c := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim")}
+	c.ObjectMeta = metav1.ObjectMeta{Name: name, Namespace: t.namespace, Labels: labels}
 	size := hints.Size
 	if size == "" {
 		size = defaultSize

@@ -31,11 +31,11 @@ func (t *translator) strategy(u *unit, pinned bool) appsv1.DeploymentStrategy {
 	zero := intstr.FromInt32(0)
 	switch {
 	case startFirst:
-		return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &parallel, MaxUnavailable: &zero}}
+		return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: ptr(parallel), MaxUnavailable: ptr(zero)}}
 	case (pinned || t.hasHostPort(u)) && replicasOf(u) <= 1:
 		return appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 	}
-	return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &zero, MaxUnavailable: &parallel}}
+	return appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: ptr(zero), MaxUnavailable: ptr(parallel)}}
 }
 
 // daemonStrategy is strategy for a DaemonSet, which stops first by default.
@@ -139,7 +139,7 @@ func (t *translator) affinity(u *unit) *corev1.Affinity {
 	}
 	var terms []corev1.NodeSelectorRequirement
 	for i, c := range d.Placement.Constraints {
-		if r, ok := t.constraint(fmt.Sprintf("%s.deploy.placement.constraints[%d]", u.path, i), c); ok {
+		if r, ok := t.constraint(itemPath(u.path, "deploy.placement.constraints", i), c); ok {
 			terms = append(terms, r)
 		}
 	}
@@ -229,7 +229,7 @@ func (t *translator) spread(u *unit) []corev1.TopologySpreadConstraint {
 	}
 	if u.kind == daemonSet {
 		for i := range d.Placement.Preferences {
-			t.report.dropped(fmt.Sprintf("%s.deploy.placement.preferences[%d]", u.path, i), "a DaemonSet, which has one pod on every node", "")
+			t.report.dropped(itemPath(u.path, "deploy.placement.preferences", i), "a DaemonSet, which has one pod on every node", "")
 		}
 		return nil
 	}
@@ -245,7 +245,7 @@ func (t *translator) spread(u *unit) []corev1.TopologySpreadConstraint {
 		})
 	}
 	for i, p := range d.Placement.Preferences {
-		path := fmt.Sprintf("%s.deploy.placement.preferences[%d]", u.path, i)
+		path := itemPath(u.path, "deploy.placement.preferences", i)
 		label := strings.TrimPrefix(strings.TrimPrefix(p.Spread, "node.labels."), "engine.labels.")
 		switch {
 		case p.Spread == "node.hostname" || p.Spread == "node.id":

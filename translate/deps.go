@@ -1,8 +1,10 @@
 package translate
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -12,17 +14,17 @@ import (
 // dependencies returns everything u waits for, sorted: depends_on, links,
 // volumes_from, and the owner of the pod or namespace it shares.
 func (t *translator) dependencies(u *unit) []Dependency {
-	byName := map[string]Dependency{}
+	out := make([]Dependency, 0, len(u.svc.DependsOn)+len(u.svc.Links))
 	for name, d := range u.svc.DependsOn {
 		condition := d.Condition
 		if condition == "" {
 			condition = types.ServiceConditionStarted
 		}
-		byName[name] = Dependency{Service: name, Condition: condition, Required: d.Required, Restart: d.Restart}
+		out = append(out, Dependency{Service: name, Condition: condition, Required: d.Required, Restart: d.Restart})
 	}
 	imply := func(name string, restart bool) {
-		if _, ok := byName[name]; !ok && name != "" && name != u.name {
-			byName[name] = Dependency{Service: name, Condition: types.ServiceConditionStarted, Required: true, Restart: restart}
+		if name != "" && name != u.name {
+			out = append(out, Dependency{Service: name, Condition: types.ServiceConditionStarted, Required: true, Restart: restart})
 		}
 	}
 	for _, link := range u.svc.Links {
@@ -38,15 +40,13 @@ func (t *translator) dependencies(u *unit) []Dependency {
 		}
 	}
 	imply(u.hints.SidecarOf, true)
-	var out []Dependency
-	for _, name := range sortedKeys(byName) {
-		other := t.services[name]
-		if other != nil && other.host.kind == none || other == nil && !byName[name].Required {
-			continue // nothing runs that could be waited for
-		}
-		out = append(out, byName[name])
-	}
-	return out
+	slices.SortStableFunc(out, func(a, b Dependency) int { return strings.Compare(a.Service, b.Service) })
+	out = slices.CompactFunc(out, func(a, b Dependency) bool { return a.Service == b.Service }) // the first of them is what counts
+	out = slices.DeleteFunc(out, func(d Dependency) bool {
+		other := t.services[d.Service]
+		return other != nil && other.host.kind == none || other == nil && !d.Required // nothing runs that could be waited for
+	})
+	return nilIfEmpty(out)
 }
 
 // reportOrder says what becomes of dependencies that are not there, or not yet.
@@ -69,9 +69,10 @@ func (t *translator) reportOrder(u *unit) {
 // it restarts with (depends_on.X.restart), so that it rolls when they do.
 // Hashes go from dependency to dependent; services in a circle are left out.
 func (t *translator) rollWith(pods map[*unit]*pod, deps map[*unit][]Dependency) {
-	hashes := map[*unit]string{}
-	var visit func(u *unit, above map[*unit]bool) string
-	visit = func(u *unit, above map[*unit]bool) string {
+	hashes, above := map[*unit]string{}, map[*unit]bool{}
+	var text bytes.Buffer
+	var visit func(u *unit) string
+	visit = func(u *unit) string {
 		if h, done := hashes[u]; done || above[u] {
 			return h
 		}
@@ -87,7 +88,7 @@ func (t *translator) rollWith(pods map[*unit]*pod, deps map[*unit][]Dependency) 
 			if !d.Restart || other == nil || other.host == u {
 				continue
 			}
-			if h := visit(other.host, above); h != "" {
+			if h := visit(other.host); h != "" {
 				parts = append(parts, d.Service, h)
 			}
 		}
@@ -97,13 +98,13 @@ func (t *translator) rollWith(pods map[*unit]*pod, deps map[*unit][]Dependency) 
 			}
 			p.template.Annotations[annotationDependsOn] = hash(12, parts...)
 		}
-		hashes[u] = templateHash(p)
+		hashes[u] = templateHash(p, &text)
 		return hashes[u]
 	}
 	wanted := t.restartTargets(deps)
 	for _, u := range t.units {
 		if pods[u] != nil && wanted[u] {
-			visit(u, map[*unit]bool{})
+			visit(u)
 		}
 	}
 }
@@ -121,19 +122,23 @@ func (t *translator) restartTargets(deps map[*unit][]Dependency) map[*unit]bool 
 	return out
 }
 
-// templateHash is a hash of everything that makes pods roll.
-func templateHash(p *pod) string {
-	text, err := json.Marshal(p.template)
-	if err != nil {
+// templateHash is a hash of everything that makes pods roll. The buffer is for
+// the text of it.
+func templateHash(p *pod, text *bytes.Buffer) string {
+	text.Reset()
+	if err := json.NewEncoder(text).Encode(&p.template); err != nil {
 		return ""
 	}
-	return hash(12, string(text))
+	return hash(12, bytes.TrimSuffix(text.Bytes(), []byte("\n")))
 }
 
 // hostDependencies gives the unit that owns a pod what its other containers
 // wait for too, for they start together.
 func (t *translator) hostDependencies(deps map[*unit][]Dependency) {
 	for _, u := range t.units {
+		if len(u.carried) == 0 {
+			continue
+		}
 		for _, c := range u.carried {
 			for _, d := range deps[c] {
 				other := t.services[d.Service]

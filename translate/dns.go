@@ -42,7 +42,7 @@ func (t *translator) hostAliases(units []*unit) []corev1.HostAlias {
 					t.report.dropped(path, fmt.Sprintf("%q of %s is no address", ip, host), "")
 					continue
 				}
-				if ip != "" && !t.fits(u, []string{host, ip}, 1) {
+				if ip != "" && !t.fits(u, 1, []string{host, ip}) {
 					left++
 				} else if ip != "" {
 					add(ip, strings.ToLower(host))
@@ -82,7 +82,7 @@ func (t *translator) hostGateway(path, host string) string {
 
 // dns returns the DNS settings of the pods of u.
 func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
-	config := &corev1.PodDNSConfig{Nameservers: t.nameservers(u)}
+	config := corev1.PodDNSConfig{Nameservers: t.nameservers(u)}
 	policy := corev1.DNSClusterFirst
 	if u.svc.NetworkMode == "host" {
 		policy = corev1.DNSClusterFirstWithHostNet
@@ -114,9 +114,9 @@ func (t *translator) dns(u *unit) (corev1.DNSPolicy, *corev1.PodDNSConfig) {
 		config.Options = append(config.Options, corev1.PodDNSConfigOption{Name: "ndots", Value: ptr(strconv.Itoa(t.mostDots + 1))})
 	}
 	if len(config.Nameservers)+len(config.Searches)+len(config.Options) == 0 {
-		config = nil
+		return policy, nil
 	}
-	return policy, config
+	return policy, ptr(config)
 }
 
 // Bounds of the search list of a pod: its domains, and the characters of all.

@@ -1,7 +1,7 @@
 package translate
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -14,41 +14,47 @@ const dockerDNS = "127.0.0.11"
 // answers at that address in a pod. Proxies have it in their configuration,
 // because they look names up themselves.
 func (t *translator) reportDockerDNS() {
-	look := func(path, text string) {
-		if namesDockerDNS(text) {
-			t.report.approximated(path, dockerDNS+" in it is Docker's DNS server, which pods do not have: what asks it finds no names",
-				"write the cluster's DNS server instead, kube-dns.kube-system.svc.cluster.local, or the one that /etc/resolv.conf of a pod names")
-		}
+	found := func(path string) {
+		t.report.approximated(path, dockerDNS+" in it is Docker's DNS server, which pods do not have: what asks it finds no names",
+			"write the cluster's DNS server instead, kube-dns.kube-system.svc.cluster.local, or the one that /etc/resolv.conf of a pod names")
 	}
 	for _, u := range t.units {
-		for _, name := range sortedKeys(u.svc.Environment) {
-			if value := u.svc.Environment[name]; value != nil {
-				look(u.path+".environment."+name, *value)
+		for name, value := range u.svc.Environment {
+			if value != nil && namesDockerDNS(*value) {
+				found(u.path + ".environment." + name)
 			}
 		}
-		look(u.path+".entrypoint", strings.Join(u.svc.Entrypoint, " "))
-		look(u.path+".command", strings.Join(u.svc.Command, " "))
+		if slices.ContainsFunc(u.svc.Entrypoint, namesDockerDNS) {
+			found(u.path + ".entrypoint")
+		}
+		if slices.ContainsFunc(u.svc.Command, namesDockerDNS) {
+			found(u.path + ".command")
+		}
 		for i, v := range u.svc.Volumes {
-			if v.Type == types.VolumeTypeBind {
-				t.lookInFiles(fmt.Sprintf("%s.volumes[%d]", u.path, i), t.in.Paths[v.Source], look)
+			if v.Type == types.VolumeTypeBind && filesNameDockerDNS(t.in.Paths[v.Source]) {
+				found(itemPath(u.path, "volumes", i))
 			}
 		}
 	}
-	for _, name := range sortedKeys(t.files.configs) {
-		look("configs."+name, string(t.fileContent(types.FileObjectConfig(t.project.Configs[name]))))
+	for name := range t.files.configs {
+		if namesDockerDNS(string(t.fileContent(types.FileObjectConfig(t.project.Configs[name])))) {
+			found("configs." + name)
+		}
 	}
 }
 
-// lookInFiles looks at a file, or at the files of a directory until one names
-// the server.
-func (t *translator) lookInFiles(path string, facts PathFacts, look func(path, text string)) {
-	look(path, string(facts.Content))
-	for _, name := range sortedKeys(facts.Files) {
-		if text := string(facts.Files[name].Content); namesDockerDNS(text) {
-			look(path, text)
-			return
+// filesNameDockerDNS reports whether a file, or one of the files of a
+// directory, names the server.
+func filesNameDockerDNS(facts PathFacts) bool {
+	if namesDockerDNS(string(facts.Content)) {
+		return true
+	}
+	for _, file := range facts.Files {
+		if namesDockerDNS(string(file.Content)) {
+			return true
 		}
 	}
+	return false
 }
 
 // namesDockerDNS reports whether a text has the address as a whole.

@@ -22,6 +22,7 @@ func escape(s string) string {
 		return s
 	}
 	var b strings.Builder
+	b.Grow(len(s) + 8)
 	for i := range len(s) {
 		b.WriteByte(s[i])
 		if s[i] == '$' && i+1 < len(s) && (s[i+1] == '$' || s[i+1] == '(' || s[i+1] >= 0x80) {
@@ -45,9 +46,9 @@ func escapeAll(list []string) []string {
 // env returns the environment of a container, sorted by name.
 func (t *translator) env(s scope) []corev1.EnvVar {
 	vars := make([]corev1.EnvVar, 0, len(s.spec.Environment))
+	path := s.path + ".environment"
 	for _, name := range sortedKeys(s.spec.Environment) {
 		value := s.spec.Environment[name]
-		path := s.path + ".environment"
 		switch {
 		case !isEnvName(name):
 			t.report.dropped(path+"."+name, fmt.Sprintf("Kubernetes allows no variable of the name %q", name), "rename the variable")
@@ -87,13 +88,15 @@ func (t *translator) hasRoom(s scope, name, value string) bool {
 
 // fits reports whether words of a command, or other texts, fit the pod of u
 // beside what it has already, so many times.
-func (t *translator) fits(u *unit, words []string, times int) bool {
+func (t *translator) fits(u *unit, times int, lists ...[]string) bool {
 	total := 0
-	for _, w := range words {
-		if len(w) >= maxVariable {
-			return false
+	for _, words := range lists {
+		for _, w := range words {
+			if len(w) >= maxVariable {
+				return false
+			}
+			total += len(w) + 8
 		}
-		total += len(w) + 8
 	}
 	used := t.envUsed[u.host] + total*times
 	if used > maxVariables {
@@ -130,7 +133,7 @@ func (t *translator) process(s scope) (command, args []string) {
 	if len(s.spec.Command) == 0 {
 		path = s.path + ".entrypoint"
 	}
-	if !t.fits(s.unit, slices.Concat(command, args), 1) {
+	if !t.fits(s.unit, 1, command, args) {
 		t.report.block(path, Dropped, tooLarge(), "put it into a script, with configs")
 		return nil, nil
 	}
@@ -170,7 +173,7 @@ func (t *translator) commandOf(s scope) (command, args []string) {
 	return nilIfEmpty(command), nilIfEmpty(args)
 }
 
-func nilIfEmpty(list []string) []string {
+func nilIfEmpty[T any](list []T) []T {
 	if len(list) == 0 {
 		return nil
 	}

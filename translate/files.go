@@ -141,7 +141,7 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 	var files []string
 	owned := false
 	for i, c := range s.spec.Secrets {
-		f, ok := t.reference(fmt.Sprintf("%s.secrets[%d]", s.path, i), "secrets", t.files.secrets, types.FileReferenceConfig(c))
+		f, ok := t.reference(itemPath(s.path, "secrets", i), "secrets", t.files.secrets, types.FileReferenceConfig(c))
 		switch {
 		case !ok:
 		case strings.HasPrefix(f.target, "/") && !strings.HasPrefix(path.Clean(f.target)+"/", secretsDir+"/"):
@@ -169,7 +169,7 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 		l.add(corev1.VolumeMount{Name: name, MountPath: secretsDir, ReadOnly: true})
 	}
 	for i, c := range s.spec.Configs {
-		if f, ok := t.reference(fmt.Sprintf("%s.configs[%d]", s.path, i), "configs", t.files.configs, types.FileReferenceConfig(c)); ok {
+		if f, ok := t.reference(itemPath(s.path, "configs", i), "configs", t.files.configs, types.FileReferenceConfig(c)); ok {
 			t.mountOne(p, l, s, f, false)
 		}
 	}
@@ -179,7 +179,7 @@ func (t *translator) mountFiles(p *podVolumes, l *mountList, s scope) {
 // before the container starts. It returns the volume that holds the copies.
 func (p *podVolumes) place(s scope, from string, files []string) string {
 	key := "placed " + s.path + " " + from + " " + strings.Join(files, " ")
-	if name, known := p.byKey[key]; known {
+	if name, known := p.find(key); known {
 		return name
 	}
 	name := p.add(key, from+"-owned", memory(0))

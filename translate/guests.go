@@ -26,7 +26,7 @@ func (t *translator) podOwner(u *unit, awaited bool) *unit {
 
 // ends reports whether the project says that the program of u ends.
 func (t *translator) ends(u *unit, awaited bool) bool {
-	if u.job != nil || hintedKinds(u.hints.Kind).oneShot() {
+	if u.job != nil || hintedKinds[u.hints.Kind].oneShot() {
 		return true
 	}
 	d := u.svc.Deploy
@@ -168,7 +168,7 @@ func (t *translator) reportGuest(u *unit) {
 func (t *translator) reportGrace(units []*unit) {
 	longest := t.gracePeriod(units)
 	for _, u := range units {
-		if own := t.gracePeriod([]*unit{u}); u.svc.StopGracePeriod != nil && own != longest {
+		if u.svc.StopGracePeriod != nil && t.gracePeriod([]*unit{u}) != longest {
 			t.report.approximated(u.path+".stop_grace_period", fmt.Sprintf("%d s, the longest of the containers of the pod", longest), "")
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // checkService reports values of a service's hints that cannot be.
-func (d *hintDecoder) checkService(path string, h serviceHints, services map[string]bool) {
+func (d *hintDecoder) checkService(path string, h serviceHints, services map[string]*unit) {
 	d.choice(path+".kind", h.Kind, "", "deployment", "statefulset", "daemonset", "job", "cronjob")
 	d.choice(path+".serviceType", h.ServiceType, "", "ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 	d.checkStorage(path+".storage", h.Storage)
@@ -30,7 +30,7 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 	}
 	for i, host := range h.Host {
 		if !isHost(host) {
-			d.fail(fmt.Sprintf("%s.host[%d]", path, i), fmt.Sprintf("%q is no lower case DNS name", host), "")
+			d.fail(itemPath(path, "host", i), fmt.Sprintf("%q is no lower case DNS name", host), "")
 		}
 	}
 	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
@@ -46,18 +46,18 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 	}
 	for i, name := range h.ImagePullSecrets {
 		if !isDNSName(name) {
-			d.fail(fmt.Sprintf("%s.imagePullSecrets[%d]", path, i), fmt.Sprintf("%q is no name of a Secret", name), "")
+			d.fail(itemPath(path, "imagePullSecrets", i), fmt.Sprintf("%q is no name of a Secret", name), "")
 		}
 	}
 	for i, p := range h.Ports {
 		if _, err := parsePort(p); err != nil {
-			d.fail(fmt.Sprintf("%s.ports[%d]", path, i), err.Error(), "")
+			d.fail(itemPath(path, "ports", i), err.Error(), "")
 		}
 	}
 	if h.RevisionHistoryLimit != nil && *h.RevisionHistoryLimit < 0 {
 		d.fail(path+".revisionHistoryLimit", "is negative", "")
 	}
-	if h.SidecarOf != "" && !services[h.SidecarOf] {
+	if h.SidecarOf != "" && services[h.SidecarOf] == nil {
 		d.fail(path+".sidecarOf", fmt.Sprintf("there is no service %q", h.SidecarOf), Suggest(h.SidecarOf, sortedKeys(services)))
 	}
 	d.checkAutoscale(path+".autoscale", h.Autoscale)

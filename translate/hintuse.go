@@ -83,7 +83,7 @@ func (t *translator) reportHints(u *unit) {
 	case u.svc.NetworkMode == "none":
 		lost("no Ingress: the service is on no network", "remove network_mode", ingressHints...)
 	}
-	if kind := h.ServiceType; (kind == "NodePort" || kind == "LoadBalancer") && len(t.readyPorts(u)) == 0 {
+	if kind := h.ServiceType; (kind == "NodePort" || kind == "LoadBalancer") && len(u.served) == 0 {
 		t.report.dropped(path+".serviceType", "no Service of type "+kind+": no port of the service is known", "declare its ports")
 	}
 	if h.Headless != nil && !*h.Headless && u.ports.headless {

@@ -63,7 +63,7 @@ func (t *translator) moreCronJobs(u *unit, first *batchv1.CronJob) []Object {
 		if s.Timezone != "" {
 			c.Spec.TimeZone = ptr(s.Timezone)
 		}
-		path := fmt.Sprintf("%s.triggers.schedule[%d]", u.path, i+1)
+		path := itemPath(u.path, "triggers.schedule", i+1)
 		if s.Concurrency == "queue" {
 			t.report.approximated(path+".concurrency", "a run that comes while the one before goes on is left out, not queued", "")
 		}

@@ -24,10 +24,8 @@ const (
 func (k kind) oneShot() bool { return k == job || k == cronJob }
 
 // hintedKinds are the values of x-berth.kind.
-func hintedKinds(hint string) kind {
-	return map[string]kind{
-		"deployment": deployment, "statefulset": statefulSet, "daemonset": daemonSet, "job": job, "cronjob": cronJob,
-	}[hint]
+var hintedKinds = map[string]kind{
+	"deployment": deployment, "statefulset": statefulSet, "daemonset": daemonSet, "job": job, "cronjob": cronJob,
 }
 
 // awaited returns the services, by path, that another awaits as completed.
@@ -64,7 +62,7 @@ func (t *translator) kindOf(u *unit, awaited bool) kind {
 	case u.job != nil:
 		return cronJob
 	case u.hints.Kind != "":
-		return hintedKinds(u.hints.Kind)
+		return hintedKinds[u.hints.Kind]
 	case awaited:
 		return job
 	}
@@ -187,9 +185,16 @@ func (t *translator) reportAttempts(u *unit, policy string) {
 
 // reportReplicas says when the number of pods is not the service's to say.
 func (t *translator) reportReplicas(u *unit) {
-	for path, set := range map[string]bool{u.path + ".scale": u.svc.Scale != nil, u.path + ".deploy.replicas": u.svc.Deploy != nil && u.svc.Deploy.Replicas != nil} {
+	var paths []string
+	if u.svc.Scale != nil {
+		paths = append(paths, u.path+".scale")
+	}
+	if u.svc.Deploy != nil && u.svc.Deploy.Replicas != nil {
+		paths = append(paths, u.path+".deploy.replicas")
+	}
+	for _, path := range paths {
 		switch {
-		case !set || u.job != nil:
+		case u.job != nil:
 		case u.host != u && u.host.kind != none && replicasOf(u) != replicasOf(u.host):
 			t.report.dropped(path, "as many as "+u.host.name+" has, in whose pods it runs", "")
 		case u.kind == daemonSet:

@@ -11,7 +11,7 @@ import (
 // networks', and compose's own where Kubernetes takes them.
 func (t *translator) podLabels(u *unit, units []*unit, aliases map[string]string) map[string]string {
 	labels := t.labels(u)
-	maps.Copy(labels, t.networkLabels(u))
+	t.labelNetworks(labels, u)
 	maps.Copy(labels, aliases)
 	if t.drains(u) {
 		labels[labelServes] = "true"
@@ -89,7 +89,7 @@ func labelSize(name, value string) int {
 // there is room for: as they are where Kubernetes allows the key, else together
 // as JSON. What is in kept with the same value is left out.
 func foreignKeys(annotations map[string]string, labels map[string]string, kept map[string]string) {
-	odd := map[string]string{}
+	var odd map[string]string
 	labels, _ = fitting(labels)
 	for name, value := range labels {
 		if v, ok := kept[name]; ok && v == value {
@@ -97,9 +97,12 @@ func foreignKeys(annotations map[string]string, labels map[string]string, kept m
 		}
 		if isQualifiedName(name) {
 			annotations[name] = value
-		} else {
-			odd[name] = value
+			continue
 		}
+		if odd == nil {
+			odd = map[string]string{}
+		}
+		odd[name] = value
 	}
 	if len(odd) == 0 {
 		return

@@ -12,7 +12,7 @@ import (
 
 // lifecycle translates post_start, pre_stop and stop_signal.
 func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
-	l := &corev1.Lifecycle{}
+	var l corev1.Lifecycle
 	if command := t.fittingHook(u, ".post_start", u.svc.PostStart); command != nil {
 		l.PostStart = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: command}}
 	}
@@ -37,10 +37,10 @@ func (t *translator) lifecycle(u *unit, s scope) *corev1.Lifecycle {
 	if stop != nil {
 		l.PreStop = &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: stop}}
 	}
-	if *l == (corev1.Lifecycle{}) {
+	if l == (corev1.Lifecycle{}) {
 		return nil
 	}
-	return l
+	return ptr(l)
 }
 
 // sendSignal returns a command that runs stop, sends the signal to the first
@@ -73,8 +73,7 @@ func (t *translator) sharesProcesses(u *unit) bool {
 // knows signals by name only.
 func SignalName(s string) string {
 	name := strings.ToUpper(strings.TrimSpace(s))
-	byNumber := map[string]string{"1": "HUP", "2": "INT", "3": "QUIT", "4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS", "8": "FPE", "9": "KILL", "10": "USR1", "12": "USR2", "13": "PIPE", "14": "ALRM", "15": "TERM", "28": "WINCH", "37": "RTMIN+3"}
-	if n, ok := byNumber[name]; ok {
+	if n, ok := signalNumbers[name]; ok {
 		name = n
 	}
 	name = strings.TrimPrefix(name, "SIG")
@@ -90,14 +89,22 @@ func realTimeSignal(name string) string {
 	if name == "RTMIN" || name == "RTMAX" {
 		return "SIG" + name
 	}
-	for base, most := range map[string]int{"RTMIN+": 15, "RTMAX-": 14} {
-		if n, ok := strings.CutPrefix(name, base); ok {
-			if i, ok := parseUint(n); ok && i >= 1 && i <= most {
-				return "SIG" + base + strconv.Itoa(i) // +03 is no name of Kubernetes
-			}
+	base, most := "RTMIN+", 15
+	if strings.HasPrefix(name, "RTMAX-") {
+		base, most = "RTMAX-", 14
+	}
+	if n, ok := strings.CutPrefix(name, base); ok {
+		if i, ok := parseUint(n); ok && i >= 1 && i <= most {
+			return "SIG" + base + strconv.Itoa(i) // +03 is no name of Kubernetes
 		}
 	}
 	return ""
+}
+
+// signalNumbers are the names of those signals that people write as numbers.
+var signalNumbers = map[string]string{
+	"1": "HUP", "2": "INT", "3": "QUIT", "4": "ILL", "5": "TRAP", "6": "ABRT", "7": "BUS", "8": "FPE", "9": "KILL",
+	"10": "USR1", "12": "USR2", "13": "PIPE", "14": "ALRM", "15": "TERM", "28": "WINCH", "37": "RTMIN+3",
 }
 
 var knownSignals = func() map[string]bool {
@@ -111,7 +118,7 @@ var knownSignals = func() map[string]bool {
 // fittingHook is hookCommand, nil for what does not fit the pod.
 func (t *translator) fittingHook(u *unit, attribute string, hooks []types.ServiceHook) []string {
 	command := t.hookCommand(u.path+attribute, hooks)
-	if !t.fits(u, command, 1) {
+	if !t.fits(u, 1, command) {
 		t.report.block(u.path+attribute, Dropped, tooLarge(), "put it into a script, with configs")
 		return nil
 	}

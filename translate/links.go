@@ -81,7 +81,7 @@ func (t *translator) findLinks() []link {
 			if target == nil || name == "" || name == service {
 				continue
 			}
-			l := link{name: name, path: fmt.Sprintf("%s.links[%d]", u.path, i), host: u.host, target: target}
+			l := link{name: name, path: itemPath(u.path, "links", i), host: u.host, target: target}
 			key := known{l.host, strings.ToLower(l.name)}
 			before := first[key]
 			switch {

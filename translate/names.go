@@ -64,7 +64,7 @@ func isLabel(s string) bool {
 }
 
 // hash returns the first n hexadecimal digits of the SHA-256 of the parts.
-func hash(n int, parts ...string) string {
+func hash[T string | []byte](n int, parts ...T) string {
 	h := sha256.New()
 	for _, p := range parts {
 		h.Write([]byte(p))

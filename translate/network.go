@@ -30,8 +30,8 @@ func (t *translator) kubeServices(u *unit) []Object {
 			t.reportName(u.path, u.name, u.kube)
 		}
 	}
-	if ports := t.readyPorts(u); len(ports) > 0 {
-		out = append(out, t.readyService(u, ports))
+	if len(u.served) > 0 {
+		out = append(out, t.readyService(u))
 	}
 	return out
 }
@@ -78,12 +78,12 @@ func (t *translator) readyPorts(u *unit) []knownPort {
 
 // readyService is the kubeService behind published ports and the Ingress. On
 // an owned cluster it has node ports: they are what the gateway can reach.
-func (t *translator) readyService(u *unit, ports []knownPort) *corev1.Service {
+func (t *translator) readyService(u *unit) *corev1.Service {
 	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: t.meta(u.ready, u)}
 	s.Spec = corev1.ServiceSpec{
 		Type:     corev1.ServiceTypeClusterIP,
 		Selector: t.serving(u.host),
-		Ports:    servicePorts(ports),
+		Ports:    servicePorts(u.served),
 	}
 	switch {
 	case u.hints.ServiceType == "LoadBalancer":

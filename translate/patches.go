@@ -30,7 +30,7 @@ func (t *translator) patchAll(r *Result) error {
 // label: kubeServices.
 func (t *translator) patch(d *hintDecoder, u *unit, own, shared []Object) {
 	for i, patch := range u.hints.Patches {
-		path := fmt.Sprintf("%s.%s.patches[%d]", u.path, extension, i)
+		path := itemPath(u.path+"."+extension, "patches", i)
 		hit, kinds := false, map[string]bool{}
 		for _, objects := range [][]Object{own, shared} {
 			for n, object := range objects {

@@ -98,7 +98,7 @@ func (t *translator) networkMode(spec *corev1.PodSpec, u *unit) {
 
 // podSecurity returns the security context that all containers of a pod share.
 func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
-	c := &corev1.PodSecurityContext{}
+	var c corev1.PodSecurityContext
 	groups, sysctls := map[int64]bool{}, map[string]string{}
 	hostNetwork, hostIPC := false, false
 	for _, u := range units {
@@ -108,7 +108,7 @@ func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
 	for _, u := range units {
 		s := u.mainScope()
 		for i, name := range u.svc.GroupAdd {
-			if id := t.group(s, fmt.Sprintf("%s.group_add[%d]", u.path, i), name); id != nil && !groups[*id] {
+			if id := t.group(s, itemPath(u.path, "group_add", i), name); id != nil && !groups[*id] {
 				groups[*id] = true
 				c.SupplementalGroups = append(c.SupplementalGroups, *id)
 			}
@@ -131,7 +131,7 @@ func (t *translator) podSecurity(units []*unit) *corev1.PodSecurityContext {
 	if len(c.SupplementalGroups)+len(c.Sysctls) == 0 {
 		return nil
 	}
-	return c
+	return ptr(c)
 }
 
 // safeSysctls may be set in any cluster.
@@ -211,7 +211,7 @@ func (t *translator) tolerations(u *unit) []corev1.Toleration {
 // then: nothing less opens a device file in a pod.
 func (t *translator) mountDevices(p *podVolumes, l *mountList, s scope) {
 	for i, d := range s.spec.Devices {
-		path := fmt.Sprintf("%s.devices[%d]", s.path, i)
+		path := itemPath(s.path, "devices", i)
 		if !isDeviceFile(d) {
 			t.report.dropped(path, fmt.Sprintf("the CDI device %q must be offered by a device plug-in", d.Source), "ask for it with deploy.resources.reservations.devices")
 			continue

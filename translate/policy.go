@@ -29,15 +29,13 @@ func (t *translator) networkLabel(network string) string {
 	return labelNetwork + t.networkName(network)
 }
 
-// networkLabels returns the membership labels of the pods of u.
-func (t *translator) networkLabels(u *unit) map[string]string {
-	labels := map[string]string{}
+// labelNetworks adds the membership labels of the pods of u.
+func (t *translator) labelNetworks(labels map[string]string, u *unit) {
 	if t.isolatedNetworks {
 		for _, n := range u.networks {
 			labels[t.networkLabel(n)] = "true"
 		}
 	}
-	return labels
 }
 
 // policies returns the NetworkPolicies of the project: members of a network
@@ -54,8 +52,8 @@ func (t *translator) policies() []Object {
 			}
 		}
 		for _, u := range t.units {
-			if ports := t.readyPorts(u); len(ports) > 0 && len(u.networks) > 0 {
-				out = append(out, t.publishedPolicy(names, u, ports))
+			if len(u.served) > 0 && len(u.networks) > 0 {
+				out = append(out, t.publishedPolicy(names, u))
 			}
 		}
 	}
@@ -160,10 +158,10 @@ func internalEgress(members networkingv1.NetworkPolicyPeer) []networkingv1.Netwo
 
 // publishedPolicy lets everybody reach what a unit publishes: the gateway and
 // the Ingress controller come from outside the project's namespace.
-func (t *translator) publishedPolicy(names *nameSet, u *unit, ports []knownPort) *networkingv1.NetworkPolicy {
+func (t *translator) publishedPolicy(names *nameSet, u *unit) *networkingv1.NetworkPolicy {
 	p := t.policy(names.take(u.kube+"-published"), u)
 	rule := networkingv1.NetworkPolicyIngressRule{}
-	for _, port := range ports {
+	for _, port := range u.served {
 		protocol, number := protocolOf(port.protocol), intOrString(port.number)
 		rule.Ports = append(rule.Ports, networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: &number})
 	}

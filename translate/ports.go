@@ -54,17 +54,17 @@ type unitPorts struct {
 func (t *translator) portsOf(u *unit) unitPorts {
 	var p unitPorts
 	for i, c := range u.svc.Ports {
-		path := fmt.Sprintf("%s.ports[%d]", u.path, i)
+		path := itemPath(u.path, "ports", i)
 		if published, ok := t.published(path, c); ok {
 			p.published = append(p.published, published)
 			p.declared = addPort(p.declared, published.knownPort)
 		}
 	}
 	for i, text := range u.svc.Expose {
-		p.declared = t.addRange(p.declared, fmt.Sprintf("%s.expose[%d]", u.path, i), text)
+		p.declared = t.addRange(p.declared, itemPath(u.path, "expose", i), text)
 	}
 	for i, text := range u.hints.Ports {
-		p.declared = t.addRange(p.declared, fmt.Sprintf("%s.%s.ports[%d]", u.path, extension, i), text)
+		p.declared = t.addRange(p.declared, itemPath(u.path+"."+extension, "ports", i), text)
 	}
 	p.known = slices.Clone(p.declared)
 	if len(p.declared) > 0 {
@@ -260,7 +260,7 @@ func (t *translator) containerPorts(u *unit) []corev1.ContainerPort {
 	if len(listens) > maxServicePorts {
 		listens = nil
 	}
-	for _, p := range t.readyPorts(u) {
+	for _, p := range u.served {
 		listens = addPort(listens, p)
 	}
 	if len(listens) > 0 {
@@ -317,7 +317,16 @@ func (t *translator) hasHostPort(u *unit) bool {
 	return slices.ContainsFunc(t.containerPorts(u), func(c corev1.ContainerPort) bool { return c.HostPort != 0 })
 }
 
-func protocolOf(name string) corev1.Protocol { return corev1.Protocol(strings.ToUpper(name)) }
+// protocolOf is Kubernetes' name of a protocol.
+func protocolOf(name string) corev1.Protocol {
+	switch name {
+	case "tcp":
+		return corev1.ProtocolTCP
+	case "udp":
+		return corev1.ProtocolUDP
+	}
+	return corev1.Protocol(strings.ToUpper(name))
+}
 
 // publishedPorts lists the host ports of u for whoever opens them.
 func (t *translator) publishedPorts(u *unit) []PublishedPort {

@@ -37,7 +37,7 @@ func (t *translator) probes(s scope, h *types.HealthCheckConfig) (readiness, sta
 	if check.command == nil {
 		return nil, nil
 	}
-	if !t.fits(s.unit, check.command, 2) {
+	if !t.fits(s.unit, 2, check.command) {
 		t.report.block(s.path+".healthcheck.test", Dropped, tooLarge(), "put it into a script, with configs")
 		return nil, nil
 	}

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"fmt"
 	"sort"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -37,13 +36,14 @@ type translator struct {
 
 	units     []*unit // services, then compose jobs, each sorted by name
 	services  map[string]*unit
-	kubeNames *nameSet          // names of kubeServices
-	networks  map[string]string // compose network -> name in labels
-	zones     *nameSet          // names of DNS zones: those of networks, and of pods that have links
-	claims    map[string]string // compose volume -> name of the claim
-	volumes   map[string]volumeHints
+	kubeNames *nameSet                // names of kubeServices
+	networks  map[string]string       // compose network -> name in labels
+	zones     *nameSet                // names of DNS zones: those of networks, and of pods that have links
+	claims    map[string]string       // compose volume -> name of the claim
+	volumes   map[string]storageHints // x-berth of the top-level volumes that have some
 	refs      portRefs
-	shared    map[string]bool // services whose anonymous volumes others use
+	shared    map[string]bool    // services whose anonymous volumes others use
+	mountedBy map[string][]*unit // who mounts the named volumes that are in use
 
 	isolatedNetworks bool              // the networks divide the project
 	usedNetworks     []string          // networks with members, sorted
@@ -57,12 +57,6 @@ type translator struct {
 	middlewares      map[string]map[string]string // of Traefik, in the labels of all services; nil until one is asked for
 	envUsed          map[*unit]int                // bytes that the variables of a pod take
 	bindClaims       *bindClaims                  // claims in place of directories of the host
-}
-
-// volumeHints is x-berth of a top-level volume.
-type volumeHints struct {
-	storageHints
-	set bool
 }
 
 // unit is one compose service, or one compose job, on its way to Kubernetes.
@@ -84,6 +78,7 @@ type unit struct {
 	ports     unitPorts
 	aliases   []alias
 	routes    []route
+	served    []knownPort // ports of its ready-only kubeService
 	binds     []Bind
 	guarded   bool // a route to it is left out, because nothing would guard it
 
@@ -95,9 +90,9 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	t := &translator{
 		project: in.Project, in: in, target: target,
 		report:    newReporter(in, target.Kind),
-		services:  map[string]*unit{},
+		services:  make(map[string]*unit, len(in.Project.Services)),
 		kubeNames: newNameSet(maxLabel),
-		volumes:   map[string]volumeHints{},
+		volumes:   map[string]storageHints{},
 		shared:    map[string]bool{},
 		linkZones: map[*unit]string{},
 		podsOn:    map[string]int{},
@@ -121,6 +116,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	t.usedNetworks = t.findUsedNetworks()
 	t.isolatedNetworks = t.isolated()
 	t.refs = t.findPortRefs()
+	t.mountedBy = t.volumeUsers()
 	for _, u := range t.units {
 		u.ports = t.portsOf(u)
 		u.aliases = t.aliasesOf(u)
@@ -131,6 +127,7 @@ func newTranslator(in Input, target Target) (*translator, error) {
 	for _, u := range t.units {
 		u.ready = t.kubeNames.take(suffixed(u.kube, "-ready", maxLabel))
 		u.routes = t.routesOf(u)
+		u.served = t.readyPorts(u)
 	}
 	t.mostDots, t.fixed = t.dots(), t.fixedAddresses()
 	return t, nil
@@ -139,15 +136,18 @@ func newTranslator(in Input, target Target) (*translator, error) {
 // makeUnits makes a unit of every service and job and gives it its names.
 func (t *translator) makeUnits() {
 	p := t.project
-	kube := t.kubeNames.takeAll(sortedKeys(p.Services))
-	for _, name := range sortedKeys(p.Services) {
+	t.units = make([]*unit, 0, len(p.Services)+len(p.Jobs))
+	names := sortedKeys(p.Services)
+	kube := t.kubeNames.takeAll(names)
+	for _, name := range names {
 		svc := p.Services[name]
 		u := &unit{name: name, path: "services." + name, svc: &svc, kube: kube[name]}
 		t.services[name] = u
 		t.units = append(t.units, u)
 	}
-	kube = t.kubeNames.takeAll(sortedKeys(p.Jobs))
-	for _, name := range sortedKeys(p.Jobs) {
+	names = sortedKeys(p.Jobs)
+	kube = t.kubeNames.takeAll(names)
+	for _, name := range names {
 		job := p.Jobs[name]
 		svc := types.ServiceConfig{Name: name, ContainerSpec: job.ContainerSpec, WorkloadSpec: job.WorkloadSpec, Extensions: job.Extensions}
 		t.units = append(t.units, &unit{name: name, path: "jobs." + name, svc: &svc, job: &job, kube: kube[name]})
@@ -173,23 +173,23 @@ func imageRef(project string, u *unit) string {
 func (t *translator) readHints() error {
 	d := hintDecoder{positions: t.in.Positions}
 	d.project(t.project)
-	known := map[string]bool{}
-	for name := range t.services {
-		known[name] = true
-	}
 	for _, u := range t.units {
-		path := u.path + "." + extension
-		d.decode(path, u.svc.Extensions[extension], &u.hints)
-		d.checkService(path, u.hints, known)
+		if raw := u.svc.Extensions[extension]; raw != nil {
+			path := u.path + "." + extension
+			d.decode(path, raw, &u.hints)
+			d.checkService(path, u.hints, t.services)
+		}
 		for i, v := range u.svc.Volumes {
-			var h mountHints
-			at := fmt.Sprintf("%s.volumes[%d].%s", u.path, i, extension)
-			d.decode(at, v.Extensions[extension], &h)
-			d.choice(at+".as", h.As, "", "live", "snapshot", "claim", "skip")
+			if raw := v.Extensions[extension]; raw != nil {
+				var h mountHints
+				at := itemPath(u.path, "volumes", i) + "." + extension
+				d.decode(at, raw, &h)
+				d.choice(at+".as", h.As, "", "live", "snapshot", "claim", "skip")
+			}
 		}
 		if u.job != nil && u.job.Triggers != nil {
 			for i, s := range u.job.Triggers.Schedule {
-				at := fmt.Sprintf("%s.triggers.schedule[%d]", u.path, i)
+				at := itemPath(u.path, "triggers.schedule", i)
 				d.checkSchedule(at+".cron", s.Cron)
 				d.checkTimezone(at+".timezone", s.Timezone)
 			}
@@ -199,13 +199,13 @@ func (t *translator) readHints() error {
 		d.checkUse(u, t.services)
 	}
 	for _, key := range sortedKeys(t.project.Volumes) {
-		var h volumeHints
-		raw := t.project.Volumes[key].Extensions[extension]
-		path := "volumes." + key + "." + extension
-		d.decode(path, raw, &h.storageHints)
-		d.checkStorage(path, h.storageHints)
-		h.set = raw != nil
-		t.volumes[key] = h
+		if raw := t.project.Volumes[key].Extensions[extension]; raw != nil {
+			var h storageHints
+			path := "volumes." + key + "." + extension
+			d.decode(path, raw, &h)
+			d.checkStorage(path, h)
+			t.volumes[key] = h
+		}
 	}
 	return d.errs.orNil()
 }

@@ -1,7 +1,9 @@
 package translate
 
 import (
-	"sort"
+	"cmp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -11,14 +13,25 @@ type reporter struct {
 	target    TargetKind
 	parts     map[string]bool // services.web, volumes.data ...: what entries belong to
 	dotted    bool            // some of them have dots in their names
-	entries   []Entry
+	findings  []finding
 	seen      map[string]bool // paths with an entry
 	lost      map[string]bool // those of them that are dropped
 }
 
+// finding is an entry before its place is looked up.
+type finding struct {
+	path     string
+	status   Status
+	done, do string
+	blocks   bool
+}
+
 func newReporter(in Input, target TargetKind) *reporter {
 	p := in.Project
-	r := &reporter{positions: in.Positions, target: target, entries: make([]Entry, 0, len(in.Positions)), parts: map[string]bool{}, seen: make(map[string]bool, len(in.Positions)), lost: map[string]bool{}}
+	r := &reporter{
+		positions: in.Positions, target: target, findings: make([]finding, 0, len(in.Positions)),
+		parts: make(map[string]bool, len(p.Services)+len(p.Volumes)), seen: make(map[string]bool, len(in.Positions)), lost: map[string]bool{},
+	}
 	addParts(r, "services", p.Services)
 	addParts(r, "jobs", p.Jobs)
 	addParts(r, "networks", p.Networks)
@@ -63,20 +76,19 @@ func (r *reporter) part(path string) string {
 
 // add reports what became of the attribute at path.
 func (r *reporter) add(path string, status Status, done, do string) {
-	r.put(Entry{Path: path, Status: status, Done: done, Do: do})
+	r.put(finding{path: path, status: status, done: done, do: do})
 }
 
 // block reports a loss that `up` must not gloss over.
 func (r *reporter) block(path string, status Status, done, do string) {
-	r.put(Entry{Path: path, Status: status, Done: done, Do: do, Blocks: true})
+	r.put(finding{path: path, status: status, done: done, do: do, blocks: true})
 }
 
-func (r *reporter) put(e Entry) {
-	e.Position, e.Part = r.position(e.Path), r.part(e.Path)
-	r.entries = append(r.entries, e)
-	r.seen[e.Path] = true
-	if e.Status == Dropped {
-		r.lost[e.Path] = true
+func (r *reporter) put(f finding) {
+	r.findings = append(r.findings, f)
+	r.seen[f.path] = true
+	if f.status == Dropped {
+		r.lost[f.path] = true
 	}
 }
 
@@ -107,36 +119,46 @@ func (r *reporter) covered(path string, base int) bool {
 }
 
 // parentPath takes the last key or index off an attribute path.
-func parentPath(path string) string {
-	i := strings.LastIndexAny(path, ".[")
-	if i < 0 {
-		return ""
+func parentPath[T string | []byte](path T) T {
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '.' || path[i] == '[' {
+			return path[:i]
+		}
 	}
-	return path[:i]
+	return path[:0]
+}
+
+// itemPath is the path of an entry of a list: services.web.ports[0].
+func itemPath(path, list string, i int) string {
+	return path + "." + list + "[" + strconv.Itoa(i) + "]"
 }
 
 // finish returns the entries in order, without repetitions.
 func (r *reporter) finish() []Entry {
-	sort.Slice(r.entries, func(i, j int) bool {
-		a, b := &r.entries[i], &r.entries[j]
-		if a.Path != b.Path {
-			return a.Path < b.Path
-		}
-		if a.Status != b.Status {
-			return a.Status.severity() > b.Status.severity()
-		}
-		if a.Done != b.Done {
-			return a.Done < b.Done
-		}
-		return a.Do < b.Do
-	})
-	kept := r.entries[:0]
-	for i, e := range r.entries {
-		if i == 0 || e != kept[len(kept)-1] {
-			kept = append(kept, e)
-		}
+	order := make([]int, len(r.findings)) // findings are large to be moved about
+	for i := range order {
+		order[i] = i
 	}
-	return kept
+	slices.SortFunc(order, func(i, j int) int { return r.findings[i].compare(&r.findings[j]) })
+	entries := make([]Entry, 0, len(order))
+	for n, i := range order {
+		f := r.findings[i]
+		if n > 0 && f == r.findings[order[n-1]] {
+			continue
+		}
+		entries = append(entries, Entry{
+			Path: f.path, Part: r.part(f.path), Position: r.position(f.path), Status: f.status, Done: f.done, Do: f.do, Blocks: f.blocks,
+		})
+	}
+	return entries
+}
+
+// compare orders findings by path, the worst first.
+func (f *finding) compare(g *finding) int {
+	if c := strings.Compare(f.path, g.path); c != 0 {
+		return c
+	}
+	return cmp.Or(g.status.severity()-f.status.severity(), strings.Compare(f.done, g.done), strings.Compare(f.do, g.do))
 }
 
 // severity orders the statuses, worst last.

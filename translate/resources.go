@@ -148,15 +148,15 @@ func parseBytes(s string) (int64, error) {
 func (t *translator) devices(s scope, limits, requests corev1.ResourceList) {
 	gpus := int64(0)
 	for i, d := range s.spec.Gpus {
-		gpus += t.gpus(fmt.Sprintf("%s.gpus[%d]", s.path, i), d, true)
+		gpus += t.gpus(itemPath(s.path, "gpus", i), d, true)
 	}
 	if r := deployResources(s); r != nil && r.Reservations != nil {
 		base := s.path + ".deploy.resources.reservations"
 		for i, d := range r.Reservations.Devices {
-			gpus += t.gpus(fmt.Sprintf("%s.devices[%d]", base, i), d, false)
+			gpus += t.gpus(itemPath(base, "devices", i), d, false)
 		}
 		for i, g := range r.Reservations.GenericResources {
-			path := fmt.Sprintf("%s.generic_resources[%d]", base, i)
+			path := itemPath(base, "generic_resources", i)
 			spec := g.DiscreteResourceSpec
 			if spec == nil || spec.Kind == "" || spec.Value <= 0 {
 				t.report.dropped(path, "names no resource", "")

@@ -12,7 +12,7 @@ import (
 // containerSecurity returns the security context of a container, nil when
 // nothing is asked.
 func (t *translator) containerSecurity(s scope) *corev1.SecurityContext {
-	c := &corev1.SecurityContext{}
+	var c corev1.SecurityContext
 	c.RunAsUser, c.RunAsGroup = t.user(s)
 	if s.spec.Privileged {
 		c.Privileged = ptr(true)
@@ -27,16 +27,16 @@ func (t *translator) containerSecurity(s scope) *corev1.SecurityContext {
 		c.Privileged = ptr(true)
 	}
 	for i, opt := range s.spec.SecurityOpt {
-		t.securityOption(c, fmt.Sprintf("%s.security_opt[%d]", s.path, i), opt)
+		t.securityOption(&c, itemPath(s.path, "security_opt", i), opt)
 	}
 	if c.Privileged != nil && c.AllowPrivilegeEscalation != nil && !*c.AllowPrivilegeEscalation {
 		c.AllowPrivilegeEscalation = nil
 		t.report.dropped(s.path+".security_opt", "a privileged container cannot be kept from new privileges", "remove privileged and devices, or no-new-privileges")
 	}
-	if *c == (corev1.SecurityContext{}) {
+	if c == (corev1.SecurityContext{}) {
 		return nil
 	}
-	return c
+	return ptr(c)
 }
 
 // capabilities returns compose's capabilities by Kubernetes' names, sorted.

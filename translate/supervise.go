@@ -15,12 +15,12 @@ import (
 // that a service asks for; and it sets ulimits, which pods do not have. It is a
 // static program of the node, so that the image needs neither a shell nor rights.
 func (t *translator) supervised(p *podVolumes, u *unit, s scope, c corev1.Container) corev1.Container {
-	entrypoint, args := t.wholeCommand(s, c)
-	command := slices.Concat(entrypoint, args)
 	inPlace, wanted := t.restartsInPlace(u), asksForInit(u) || len(u.svc.Ulimits) > 0
 	if !inPlace && !wanted {
 		return c
 	}
+	entrypoint, args := t.wholeCommand(s, c)
+	command := slices.Concat(entrypoint, args)
 	if len(command) == 0 || !t.canPlace() {
 		t.reportLimits(u, command)
 		return c

@@ -28,7 +28,7 @@ func (m tmpfs) ownMode() bool {
 // own; the node agent gives it some before the container starts.
 func (t *translator) mountMemory(p *podVolumes, l *mountList, s scope, attribute string, m tmpfs) {
 	key := fmt.Sprintf("%s tmpfs %s %d %o %d:%d", s.unit.path, m.target, m.size, m.mode, m.uid, m.gid)
-	_, known := p.byKey[key]
+	_, known := p.find(key)
 	name := p.add(key, "tmpfs-"+m.target, memory(m.size))
 	l.add(corev1.VolumeMount{Name: name, MountPath: m.target, ReadOnly: m.readOnly})
 	switch {

@@ -16,25 +16,28 @@ type traefikLabels struct {
 	used     map[string]bool // labels, in lower case, that the routes have
 }
 
+// readTraefik returns nil for labels that have none of Traefik's.
 func readTraefik(labels map[string]string) *traefikLabels {
-	l := &traefikLabels{all: labels, routers: map[string]map[string]string{}, services: map[string]map[string]string{}, used: map[string]bool{}}
-	for _, key := range sortedKeys(labels) {
-		rest, ok := cutFold(key, "traefik.")
+	keys := slices.DeleteFunc(sortedKeys(labels), func(key string) bool { _, ok := cutFold(key, "traefik."); return !ok })
+	if len(keys) == 0 {
+		return nil
+	}
+	l := &traefikLabels{all: labels, keys: keys, routers: map[string]map[string]string{}, services: map[string]map[string]string{}, used: map[string]bool{}}
+	for _, key := range keys {
+		table := l.routers
+		at, ok := cutFold(key, "traefik.http.routers.")
 		if !ok {
+			table = l.services
+			at, ok = cutFold(key, "traefik.http.services.")
+		}
+		name, option, more := strings.Cut(at, ".")
+		if !ok || !more {
 			continue
 		}
-		l.keys = append(l.keys, key)
-		for prefix, table := range map[string]map[string]map[string]string{"http.routers.": l.routers, "http.services.": l.services} {
-			at, ok := cutFold(rest, prefix)
-			name, option, more := strings.Cut(at, ".")
-			if !ok || !more {
-				continue
-			}
-			if table[name] == nil {
-				table[name] = map[string]string{}
-			}
-			table[name][strings.ToLower(option)] = labels[key]
+		if table[name] == nil {
+			table[name] = map[string]string{}
 		}
+		table[name][strings.ToLower(option)] = labels[key]
 	}
 	return l
 }
@@ -71,8 +74,12 @@ func (l *traefikLabels) service(router map[string]string) (name string, options 
 
 // use notes which options of a router or service the routes have.
 func (l *traefikLabels) use(table, name string, options ...string) {
-	for _, option := range options {
-		l.used[strings.ToLower("traefik.http."+table+"."+name+"."+option)] = true
+	prefix := "traefik.http." + table + "." + name + "."
+	for _, key := range l.keys {
+		option, ok := cutFold(key, prefix)
+		if ok && slices.Contains(options, strings.ToLower(option)) {
+			l.used[strings.ToLower(key)] = true
+		}
 	}
 }
 
@@ -100,6 +107,9 @@ func isWeb(list string) bool {
 // traefikRoutes reads Traefik's router labels.
 func (t *translator) traefikRoutes(u *unit, labels map[string]string) []route {
 	l := readTraefik(labels)
+	if l == nil {
+		return nil
+	}
 	if enabled, ok := l.find("traefik.enable"); ok {
 		if on, err := strconv.ParseBool(strings.ToLower(enabled)); err == nil && !on {
 			return nil

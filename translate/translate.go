@@ -25,6 +25,7 @@ func Translate(in Input, target Target) (Result, error) {
 	t.rollWith(pods, deps)
 
 	r := Result{Project: in.Project.Name, Namespace: t.namespace}
+	r.Services = slices.Grow(r.Services, len(t.units))
 	for _, u := range t.units {
 		r.Services = append(r.Services, t.service(u, pods[u], deps[u]))
 	}
@@ -79,8 +80,7 @@ func (t *translator) pods(groups []aliasGroup) map[*unit]*pod {
 	aliases := aliasLabels(groups)
 	for _, u := range t.units {
 		if u.kind != none {
-			p := t.podOf(u, aliases[u])
-			out[u] = &p
+			out[u] = t.podOf(u, aliases[u])
 		}
 	}
 	return out
@@ -116,7 +116,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) Service {
 	}
 	if p != nil {
 		s.Objects = append(s.Objects, p.objects...)
-		workload := t.workload(u, *p)
+		workload := t.workload(u, p)
 		s.Objects = append(s.Objects, workload)
 		if c, ok := workload.(*batchv1.CronJob); ok {
 			s.Objects = append(s.Objects, t.moreCronJobs(u, c)...)

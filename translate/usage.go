@@ -14,7 +14,7 @@ func (t *translator) usage() usage {
 	for _, name := range t.usedNetworks {
 		out["networks"][name] = true
 	}
-	for name := range t.volumeUsers() {
+	for name := range t.mountedBy {
 		out["volumes"][name] = true
 	}
 	for name := range t.files.secrets {

@@ -14,8 +14,8 @@ import (
 // other workload uses.
 type podVolumes struct {
 	names   *nameSet
-	byKey   map[string]string // what the volume is -> its name in the pod
 	volumes []corev1.Volume
+	keys    []string // what each of the volumes is
 	objects []Object
 	copies  []volumeCopy
 	pinned  bool // a claim ties the pod to where its data is
@@ -34,20 +34,29 @@ type volumeCopy struct {
 	place []string
 }
 
-func newPodVolumes() *podVolumes {
-	return &podVolumes{names: newNameSet(maxLabel), byKey: map[string]string{}}
+// newPodVolumes makes room for n volumes.
+func newPodVolumes(n int) *podVolumes {
+	return &podVolumes{names: newNameSet(maxLabel), volumes: make([]corev1.Volume, 0, n), keys: make([]string, 0, n)}
 }
 
 // add returns the name of the volume that key identifies, making it on first
 // use. The same claim mounted twice is one volume.
 func (p *podVolumes) add(key, base string, source corev1.VolumeSource) string {
-	if name, ok := p.byKey[key]; ok {
+	if name, known := p.find(key); known {
 		return name
 	}
 	name := p.names.take(base)
-	p.byKey[key] = name
-	p.volumes = append(p.volumes, corev1.Volume{Name: name, VolumeSource: source})
+	p.volumes, p.keys = append(p.volumes, corev1.Volume{Name: name, VolumeSource: source}), append(p.keys, key)
 	return name
+}
+
+// find returns the name of the volume that key identifies, if it is there.
+func (p *podVolumes) find(key string) (name string, known bool) {
+	at := slices.Index(p.keys, key)
+	if at < 0 {
+		return "", false
+	}
+	return p.volumes[at].Name, true
 }
 
 // isClaim reports whether a volume of the pod is a claim.
@@ -88,16 +97,16 @@ func (l *mountList) add(m corev1.VolumeMount) {
 
 // mounts returns the mounts of a container and adds what they need to p.
 func (t *translator) mounts(p *podVolumes, s scope) []corev1.VolumeMount {
-	l := &mountList{report: t.report}
+	l := &mountList{report: t.report, mounts: make([]corev1.VolumeMount, 0, len(s.spec.Volumes))}
 	for i, v := range s.spec.Volumes {
-		t.mount(p, l, s, fmt.Sprintf("%s.volumes[%d]", s.path, i), v)
+		t.mount(p, l, s, itemPath(s.path, "volumes", i), v)
 	}
 	for i, from := range s.spec.VolumesFrom {
-		t.mountFrom(p, l, s, fmt.Sprintf("%s.volumes_from[%d]", s.path, i), from, false, map[string]bool{s.unit.name: true})
+		t.mountFrom(p, l, s, itemPath(s.path, "volumes_from", i), from, false, map[string]bool{s.unit.name: true})
 	}
 	t.mountFiles(p, l, s)
 	for i, text := range s.spec.Tmpfs {
-		t.mountTmpfs(p, l, s, fmt.Sprintf("%s.tmpfs[%d]", s.path, i), text)
+		t.mountTmpfs(p, l, s, itemPath(s.path, "tmpfs", i), text)
 	}
 	if s.spec.ShmSize > 0 && !l.has("/dev/shm") {
 		source := memory(int64(s.spec.ShmSize))
@@ -264,7 +273,7 @@ func (t *translator) mountFrom(p *podVolumes, l *mountList, s scope, attribute, 
 			l.add(corev1.VolumeMount{Name: p.add("claim "+claim, "data-"+v.Target, claimSource(claim)), MountPath: v.Target, SubPath: t.claimPath(""), ReadOnly: v.ReadOnly})
 			continue
 		}
-		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, fmt.Sprintf("services.%s.volumes[%d]", other.name, i), v)
+		t.mount(p, l, scope{unit: s.unit, path: s.path, spec: s.spec, image: s.image, facts: s.facts}, itemPath(other.path, "volumes", i), v)
 	}
 	if other.facts != nil && len(other.facts.Volumes) > 0 {
 		t.reportImageVolumes(l, attribute, other)

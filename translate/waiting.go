@@ -19,10 +19,9 @@ const (
 	annotationDefault     = "kubectl.kubernetes.io/default-container"
 )
 
-// waitAnnotations returns those annotations for the pods of u, which run
-// units in containers, one for one.
-func (t *translator) waitAnnotations(u *unit, units []*unit, containers []corev1.Container) map[string]string {
-	out := map[string]string{}
+// annotateWaiting adds those annotations for the pods of u, which run units in
+// containers, one for one.
+func annotateWaiting(out map[string]string, u *unit, units []*unit, containers []corev1.Container) {
 	if policy, _, explicit := restartPolicy(u.svc); explicit && u.kind == deployment {
 		out[annotationRestart] = policy
 	}
@@ -45,5 +44,4 @@ func (t *translator) waitAnnotations(u *unit, units []*unit, containers []corev1
 		}
 		out[annotationDefault], out[annotationServices] = containers[0].Name, strings.Join(pairs, ",")
 	}
-	return out
 }

@@ -13,9 +13,9 @@ import (
 // no rule spoke of: first what the typed project holds, then what only the
 // files show (used up by the loader, or set to its zero value).
 func (t *translator) reportAttributes() {
-	w := &walker{t: t, trees: newKeyTrees(), idle: map[string]bool{}, types: map[reflect.Type][]typedField{}}
 	p := t.project
-	w.note(w.trees.top.child("name"), "name", w.isSet("name"))
+	w := &walker{t: t, trees: newKeyTrees(), entities: make(map[string]*keyTree, len(t.units)+len(p.Volumes)), types: map[typedNode][]typedField{}, room: make([]byte, 0, 256)}
+	w.note(w.trees.top.child("name"), []byte("name"))
 	for _, u := range t.units {
 		if u.job == nil {
 			w.entity(u.path, reflect.ValueOf(u.svc).Elem(), w.trees.service)
@@ -23,7 +23,7 @@ func (t *translator) reportAttributes() {
 			w.entity(u.path, reflect.ValueOf(u.job).Elem(), w.trees.job)
 		}
 		for i := range u.svc.PreStart {
-			w.entity(u.path+".pre_start["+strconv.Itoa(i)+"]", reflect.ValueOf(&u.svc.PreStart[i]).Elem(), w.trees.hook)
+			w.entity(itemPath(u.path, "pre_start", i), reflect.ValueOf(&u.svc.PreStart[i]).Elem(), w.trees.hook)
 		}
 	}
 	used := t.usage()
@@ -45,9 +45,8 @@ func walkMap[V any](w *walker, table string, entries map[string]V, used func(str
 	for name, v := range entries {
 		path := table + "." + name
 		if !used(name) {
-			w.idle[path] = true
-			w.base, w.head = "", ""
-			if w.isSet(path) {
+			w.entities[path] = nil
+			if w.isWritten(path) {
 				w.t.report.exact(path, "nothing uses it, so nothing is made of it")
 			}
 			continue
@@ -60,8 +59,7 @@ func walkMap[V any](w *walker, table string, entries map[string]V, used func(str
 // whole says what a network or volume is as such, for the file may say no more
 // of it than its name.
 func (w *walker) whole(table, name, path string) {
-	w.base, w.head = "", ""
-	if w.t.report.seen[path] || !w.isSet(path) {
+	if w.t.report.seen[path] || !w.isWritten(path) {
 		return
 	}
 	switch {
@@ -74,48 +72,55 @@ func (w *walker) whole(table, name, path string) {
 	}
 }
 
-// walker walks the typed project along the table of keys.
+// walker walks the typed project along the table of keys. The paths it walks
+// share their bytes: each is good until the next one beside it.
 type walker struct {
-	t     *translator
-	trees keyTrees
-	base  string          // path of the thing being walked
-	head  string          // path of the entry being walked that has a verdict of its own: ports[0]
-	idle  map[string]bool // paths of networks, volumes ... that nothing uses
-	types map[reflect.Type][]typedField
+	t        *translator
+	trees    keyTrees
+	base     string              // path of the thing being walked
+	inEntry  bool                // in an entry that has a verdict of its own: ports[0]
+	entities map[string]*keyTree // the tables of all things by path, nil of those that nothing uses
+	types    map[typedNode][]typedField
+	room     []byte // for paths
 }
 
 // entity walks one service, network, volume ...
 func (w *walker) entity(path string, v reflect.Value, tree *keyTree) {
-	w.base, w.head = path, ""
-	w.fields(path, v, tree)
+	w.base, w.entities[path] = path, tree
+	w.fields(append(w.room, path...), v, tree)
 }
 
+// below is the path of a key of what is at path.
+func below(path []byte, key string) []byte { return append(append(path, '.'), key...) }
+
 // fields walks the fields of a struct.
-func (w *walker) fields(path string, v reflect.Value, tree *keyTree) {
-	for _, field := range w.fieldsOf(v.Type()) {
+func (w *walker) fields(path []byte, v reflect.Value, tree *keyTree) {
+	for _, field := range w.fieldsOf(typedNode{v.Type(), tree}) {
 		value := v.Field(field.index)
 		if field.name == "" {
 			w.fields(path, value, tree)
-			continue
-		}
-		if unset(value) {
-			continue
-		}
-		if node := tree.child(field.name); node != nil {
-			w.value(path+"."+field.name, value, node)
+		} else if !unset(value) {
+			w.value(below(path, field.name), value, field.node)
 		}
 	}
 }
 
-// typedField is a field of a struct of the typed project: its compose key, ""
-// for a struct whose fields stand in place of it.
+// typedNode is a struct of the typed project and what the table says of it.
+type typedNode struct {
+	reflect.Type
+	tree *keyTree
+}
+
+// typedField is a field of such a struct: its compose key, "" for a struct
+// whose fields stand in place of it, and what the table says of it.
 type typedField struct {
 	index int
 	name  string
+	node  *keyTree
 }
 
-// fieldsOf lists the fields of a type that have a key.
-func (w *walker) fieldsOf(t reflect.Type) []typedField {
+// fieldsOf lists the fields of a type that have a key in the table.
+func (w *walker) fieldsOf(t typedNode) []typedField {
 	if known, ok := w.types[t]; ok {
 		return known
 	}
@@ -130,25 +135,27 @@ func (w *walker) fieldsOf(t reflect.Type) []typedField {
 		if name == "" || name == "-" || strings.HasPrefix(name, "#") || !field.IsExported() {
 			continue
 		}
-		out = append(out, typedField{index: i, name: name})
+		if node := t.tree.child(name); node != nil {
+			out = append(out, typedField{i, name, node})
+		}
 	}
 	w.types[t] = out
 	return out
 }
 
 // value reports one attribute and walks below it.
-func (w *walker) value(path string, v reflect.Value, node *keyTree) {
+func (w *walker) value(path []byte, v reflect.Value, node *keyTree) {
 	if unset(v) {
 		return
 	}
 	if node.key != nil {
-		w.note(node, path, w.isSet(path))
+		w.note(node, path)
 		if !node.key.deep {
 			return
 		}
 		if !node.key.silent {
-			defer func(before string) { w.head = before }(w.head)
-			w.head = path
+			defer func(before bool) { w.inEntry = before }(w.inEntry)
+			w.inEntry = true
 		}
 	}
 	for v.Kind() == reflect.Pointer {
@@ -158,24 +165,28 @@ func (w *walker) value(path string, v reflect.Value, node *keyTree) {
 	case reflect.Struct:
 		w.fields(path, v, node)
 	case reflect.Map:
-		for _, k := range v.MapKeys() {
-			if child := node.child(k.String()); child != nil {
-				w.entry(path+"."+k.String(), v.MapIndex(k), child)
+		name, entry := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		for i := v.MapRange(); i.Next(); {
+			name.SetIterKey(i)
+			if child := node.child(name.String()); child != nil {
+				entry.SetIterValue(i)
+				w.entry(below(path, name.String()), entry, child)
 			}
 		}
 	case reflect.Slice:
 		child := node.children["*"]
 		for i := 0; child != nil && i < v.Len(); i++ {
-			w.entry(path+"["+strconv.Itoa(i)+"]", v.Index(i), child)
+			item := append(strconv.AppendInt(append(path, '['), int64(i), 10), ']')
+			w.entry(item, v.Index(i), child)
 		}
 	}
 }
 
 // entry is value for an entry of a list or mapping, which is set even when its
 // value is empty (networks: {front: }).
-func (w *walker) entry(path string, v reflect.Value, node *keyTree) {
+func (w *walker) entry(path []byte, v reflect.Value, node *keyTree) {
 	if unset(v) {
-		w.note(node, path, w.isSet(path))
+		w.note(node, path)
 		return
 	}
 	w.value(path, v, node)
@@ -187,35 +198,33 @@ func unset(v reflect.Value) bool {
 	case reflect.Slice, reflect.Map:
 		return v.IsNil()
 	case reflect.Bool: // create_host_path is true unless it is set
-		if o, ok := v.Interface().(types.OptOut); ok {
-			return bool(o)
+		if v.Type() == reflect.TypeFor[types.OptOut]() {
+			return v.Bool()
 		}
 	}
 	return v.IsZero()
 }
 
-// note adds the table's entry for path unless a rule has spoken.
-func (w *walker) note(node *keyTree, path string, set bool) {
+// note adds the table's entry for path, which the user wrote, unless a rule has
+// spoken.
+func (w *walker) note(node *keyTree, path []byte) {
 	k := node.key
-	if k == nil {
-		return
-	}
-	if k.silent || !set || w.told(path) {
+	if k == nil || k.silent || w.told(path) || !w.isSet(path) {
 		return
 	}
 	v := k.verdict(w.t.target.Kind)
-	w.t.report.add(path, v.status, v.done, v.do)
+	w.t.report.add(string(path), v.status, v.done, v.do)
 }
 
 // told reports whether the report speaks of path already: of itself, or of the
 // loss of the whole attribute that it belongs to.
-func (w *walker) told(path string) bool {
+func (w *walker) told(path []byte) bool {
 	r := w.t.report
-	if r.seen[path] {
+	if r.seen[string(path)] {
 		return true
 	}
 	for p := parentPath(path); len(p) > len(w.base); p = parentPath(p) {
-		if r.lost[p] {
+		if r.lost[string(p)] {
 			return true
 		}
 	}
@@ -225,21 +234,27 @@ func (w *walker) told(path string) bool {
 // isSet reports whether the user wrote the attribute and not the loader: as
 // such, or in the short form of what it is part of. Details of an entry that
 // has a verdict of its own count in the long form only.
-func (w *walker) isSet(path string) bool {
+func (w *walker) isSet(path []byte) bool {
+	if w.inEntry || w.base == "" {
+		return w.isWritten(string(path))
+	}
 	positions := w.t.in.Positions
 	if len(positions) == 0 {
 		return true
 	}
-	if w.head != "" || w.base == "" {
-		_, ok := positions[path]
-		return ok
-	}
 	for p := path; len(p) > len(w.base); p = parentPath(p) {
-		if _, ok := positions[p]; ok {
+		if _, ok := positions[string(p)]; ok {
 			return true
 		}
 	}
 	return false
+}
+
+// isWritten reports whether an attribute stands in the files as such. Where no
+// positions are known, everything counts.
+func (w *walker) isWritten(path string) bool {
+	_, ok := w.t.in.Positions[path]
+	return ok || len(w.t.in.Positions) == 0
 }
 
 // positioned looks at one path of the files that the typed project may not
@@ -250,7 +265,7 @@ func (w *walker) positioned(path string) {
 		return // covered, as most of them are; what ends in a bracket may be a hook
 	}
 	base, tree := w.entityOf(path)
-	if tree == nil || w.idle[base] || r.covered(path, len(base)) {
+	if tree == nil || r.covered(path, len(base)) {
 		return
 	}
 	at, node := base, tree
@@ -264,7 +279,8 @@ func (w *walker) positioned(path string) {
 		if segment[0] == '[' {
 			segment = "*"
 		}
-		at, rest = at+rest[:end], rest[end:]
+		rest = rest[end:]
+		at = path[:len(path)-len(rest)]
 		next := node.child(segment)
 		if next == nil {
 			if !strings.HasPrefix(segment, "x-") && (node.key == nil || node.key.deep) {
@@ -287,64 +303,24 @@ func (w *walker) positioned(path string) {
 	w.t.report.add(at, v.status, v.done, v.do)
 }
 
-// entityOf finds the named thing that a path is about, and its table.
+// entityOf finds the named thing that a path is about, and its table; no table
+// when there is nothing to say of it.
 func (w *walker) entityOf(path string) (string, *keyTree) {
-	table, rest, nested := strings.Cut(path, ".")
-	p := w.t.project
-	var tree *keyTree
-	var known func(string) bool
+	table, _, _ := strings.Cut(path, ".")
 	switch table {
-	case "services":
-		tree, known = w.trees.service, func(n string) bool { _, ok := p.Services[n]; return ok }
-	case "jobs":
-		tree, known = w.trees.job, func(n string) bool { _, ok := p.Jobs[n]; return ok }
-	case "networks":
-		tree, known = w.trees.network, func(n string) bool { _, ok := p.Networks[n]; return ok }
-	case "volumes":
-		tree, known = w.trees.volume, func(n string) bool { _, ok := p.Volumes[n]; return ok }
-	case "secrets":
-		tree, known = w.trees.secret, func(n string) bool { _, ok := p.Secrets[n]; return ok }
-	case "configs":
-		tree, known = w.trees.config, func(n string) bool { _, ok := p.Configs[n]; return ok }
-	case "models":
-		tree, known = w.trees.model, func(n string) bool { _, ok := p.Models[n]; return ok }
+	case "services", "jobs", "networks", "volumes", "secrets", "configs", "models":
 	default:
 		return "", w.trees.top
 	}
-	if !nested {
-		return "", nil
-	}
-	name := rest
-	for !known(name) { // names may hold dots, and the longest is meant
-		i := strings.LastIndexAny(name, ".[")
-		if i < 0 {
+	for base := path; base != ""; base = parentPath(base) { // names may hold dots, and the longest is meant
+		tree, known := w.entities[base]
+		switch {
+		case !known, base == path && tree == w.trees.hook: // which is an entry of its service too
+		case base == path:
 			return "", nil
-		}
-		name = name[:i]
-	}
-	base := table + "." + name
-	if table == "services" {
-		return w.hookOf(path, base, tree)
-	}
-	if base == path {
-		return "", nil
-	}
-	return base, tree
-}
-
-// hookOf narrows a path of a service down to one of its pre_start hooks.
-func (w *walker) hookOf(path, base string, tree *keyTree) (string, *keyTree) {
-	rest, ok := strings.CutPrefix(path, base+".pre_start[")
-	if ok {
-		if index, _, more := strings.Cut(rest, "]"); more {
-			hook := base + ".pre_start[" + index + "]"
-			if hook != path {
-				return hook, w.trees.hook
-			}
+		default:
+			return base, tree
 		}
 	}
-	if base == path {
-		return "", nil
-	}
-	return base, tree
+	return "", nil
 }

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 
@@ -25,8 +24,8 @@ type pod struct {
 
 // podOf returns the pod template of u and of the units it carries, with the
 // labels of their aliases.
-func (t *translator) podOf(u *unit, aliases map[string]string) pod {
-	volumes := newPodVolumes()
+func (t *translator) podOf(u *unit, aliases map[string]string) *pod {
+	volumes := newPodVolumes(len(u.svc.Volumes))
 	units := append([]*unit{u}, u.carried...)
 	containerNames := newNameSet(maxLabel)
 	var hooks, containers []corev1.Container
@@ -43,17 +42,17 @@ func (t *translator) podOf(u *unit, aliases map[string]string) pod {
 	t.letWrite(&spec, volumes, units, containers)
 	spec.InitContainers = append(t.copyContainers(volumes, containerNames), hooks...)
 	spec.Containers = containers
-	spec.Volumes = volumes.volumes
+	spec.Volumes = nilIfEmpty(volumes.volumes)
 	if slices.ContainsFunc(containers, func(c corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.StopSignal != nil }) {
 		spec.OS = &corev1.PodOS{Name: corev1.Linux}
 	}
-	template := corev1.PodTemplateSpec{Spec: spec}
-	template.Labels = t.podLabels(u, units, aliases)
-	template.Annotations = t.templateAnnotations(u, units, containers)
+	p := &pod{template: corev1.PodTemplateSpec{Spec: spec}, objects: volumes.objects, pinned: volumes.pinned}
+	p.template.Labels = t.podLabels(u, units, aliases)
+	p.template.Annotations = t.templateAnnotations(u, units, containers)
 	t.reportTexts(units, ".labels", labelsOf)
 	t.reportTexts(units, ".annotations", annotationsOf)
 	t.reportGrace(units)
-	return pod{template: template, objects: volumes.objects, pinned: volumes.pinned}
+	return p
 }
 
 // containerName is what the container of u is called: container_name, as in
@@ -69,7 +68,7 @@ func containerName(u *unit) string {
 // labels and annotations, and what must make pods roll.
 func (t *translator) templateAnnotations(u *unit, units []*unit, containers []corev1.Container) map[string]string {
 	out := t.podAnnotations(u, units)
-	maps.Copy(out, t.waitAnnotations(u, units, containers))
+	annotateWaiting(out, u, units, containers)
 	for _, m := range units {
 		if m.facts == nil || m.facts.ID == "" || m.svc.Build != nil {
 			continue // the tag of a built image changes with its content
@@ -130,7 +129,7 @@ func (t *translator) preStart(p *podVolumes, names *nameSet, u *unit, mounts []c
 	var out []corev1.Container
 	for i := range u.svc.PreStart {
 		hook := &u.svc.PreStart[i]
-		s := scope{unit: u, path: fmt.Sprintf("%s.pre_start[%d]", u.path, i), spec: &hook.ContainerSpec, image: hookImage(u, hook)}
+		s := scope{unit: u, path: itemPath(u.path, "pre_start", i), spec: &hook.ContainerSpec, image: hookImage(u, hook)}
 		if f, ok := t.in.Images[s.image]; ok {
 			s.facts = &f
 		}
@@ -202,8 +201,7 @@ func (t *translator) gracePeriod(units []*unit) int64 {
 }
 
 // workload returns the object that keeps the pods of u running.
-func (t *translator) workload(u *unit, p pod) Object {
-	template := p.template
+func (t *translator) workload(u *unit, p *pod) Object {
 	replicas := ptr(int32(replicasOf(u)))
 	selector := &metav1.LabelSelector{MatchLabels: t.selector(u)}
 	meta := t.workloadMeta(u)
@@ -217,20 +215,20 @@ func (t *translator) workload(u *unit, p pod) Object {
 	switch u.kind {
 	case daemonSet:
 		return &appsv1.DaemonSet{TypeMeta: typeMeta("apps/v1", "DaemonSet"), ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{
-			Selector: selector, Template: template, UpdateStrategy: t.daemonStrategy(u), MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
+			Selector: selector, Template: p.template, UpdateStrategy: t.daemonStrategy(u), MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
 		}}
 	case statefulSet:
 		return &appsv1.StatefulSet{TypeMeta: typeMeta("apps/v1", "StatefulSet"), ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{
-			Replicas: t.scaled(u, replicas), Selector: selector, Template: template, ServiceName: u.kube,
+			Replicas: t.scaled(u, replicas), Selector: selector, Template: p.template, ServiceName: u.kube,
 			PodManagementPolicy: appsv1.ParallelPodManagement, MinReadySeconds: t.minReady(u), RevisionHistoryLimit: &history,
 		}}
 	case job:
-		return &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta, Spec: t.jobSpec(u, template)}
+		return &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta, Spec: t.jobSpec(u, p.template)}
 	case cronJob:
-		return t.cronJob(u, meta, template)
+		return t.cronJob(u, meta, p.template)
 	}
 	return &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
-		Replicas: t.scaled(u, replicas), Selector: selector, Template: template, Strategy: t.strategy(u, p.pinned),
+		Replicas: t.scaled(u, replicas), Selector: selector, Template: p.template, Strategy: t.strategy(u, p.pinned),
 		MinReadySeconds: t.minReady(u), ProgressDeadlineSeconds: t.progressDeadline(u), RevisionHistoryLimit: &history,
 	}}
 }
@@ -253,10 +251,11 @@ func (t *translator) workloadMeta(u *unit) metav1.ObjectMeta {
 			m.Labels[name] = value
 		}
 	}
-	annotations := mergedLabels(m.Annotations, nil)
-	foreignKeys(annotations, labels, m.Labels)
-	if len(annotations) > 0 {
-		m.Annotations = annotations
+	if len(labels) > 0 {
+		annotations := mergedLabels(m.Annotations, nil)
+		if foreignKeys(annotations, labels, m.Labels); len(annotations) > 0 {
+			m.Annotations = annotations
+		}
 	}
 	t.reportTexts(units, ".deploy.labels", deployLabelsOf)
 	return m

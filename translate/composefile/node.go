@@ -2,7 +2,6 @@ package composefile
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +91,12 @@ func (n *node) isText() bool {
 
 // keys lists the keys of a mapping, sorted.
 func (n *node) keys() []string {
-	return slices.Sorted(maps.Keys(n.fields))
+	keys := make([]string, 0, len(n.fields))
+	for key := range n.fields {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // clone copies n and everything below it.
@@ -230,8 +234,8 @@ func (n *node) describe() string {
 	}
 }
 
-// An attribute is the path from the root of a tree to a node. It lives on the stack of a
-// walk; only messages make text of it.
+// An attribute is the path from the root of a tree to a node. Only messages
+// make text of it.
 type attribute struct {
 	up    *attribute
 	key   string

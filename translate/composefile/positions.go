@@ -10,7 +10,7 @@ import (
 // positions maps every attribute path of a model to its place. Entries of
 // lists of KEY=value are there by index and by key.
 func positions(model *node) translate.Positions {
-	all := translate.Positions{}
+	all := make(translate.Positions, model.size())
 	for key, value := range model.fields {
 		addPositions(all, key, value, composeRules().child(key))
 	}

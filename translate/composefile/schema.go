@@ -211,8 +211,10 @@ func (v validation) any(n *node, alternatives []*schema, p *attribute) translate
 // types lists the types that s allows.
 func (s *schema) types() typeList {
 	types := slices.Clone(s.Type)
-	for _, part := range slices.Concat(s.AllOf, s.OneOf, s.AnyOf) {
-		types = append(types, part.types()...)
+	for _, parts := range [][]*schema{s.AllOf, s.OneOf, s.AnyOf} {
+		for _, part := range parts {
+			types = append(types, part.types()...)
+		}
 	}
 	return types
 }
