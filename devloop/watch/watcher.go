@@ -217,7 +217,7 @@ func (w *Watcher) arm() {
 // collect takes over the events that came.
 func (w *Watcher) collect() {
 	suspects, last, overflow := w.tree.native.take()
-	for _, path := range sortedPaths(suspects) { // neighbours together: a Matcher remembers one directory
+	for _, path := range sortedPaths(suspects) { // those of a directory together: a Matcher remembers one directory
 		s := suspects[path]
 		if !w.tree.roots.wantsFile(path) && !w.tree.roots.wantsDir(path) {
 			continue
