@@ -20,6 +20,8 @@ const (
 	// a restart policy by which Docker would leave them so: the hash of the
 	// definition that ran. They are stopped, too.
 	annotationFinished = "berth.dev/finished"
+	// annotationLog is on them too: what they wrote (KeptLogs).
+	annotationLog = "berth.dev/finished-log"
 	// annotationRestarted is on pod templates that Restart restarted: when.
 	annotationRestarted = "berth.dev/restarted"
 	// AnnotationRestart is on pod templates: compose's restart policy, where

@@ -108,7 +108,7 @@ func (p *Project) Scale(ctx context.Context, service string, replicas int) error
 		switch key.Kind {
 		case "Deployment", "StatefulSet":
 			change := map[string]any{
-				"metadata": map[string]any{"annotations": map[string]any{annotationStopped: nil, annotationFinished: nil}},
+				"metadata": map[string]any{"annotations": unmarked()},
 				"spec":     map[string]any{"replicas": replicas},
 			}
 			if err := p.patch(ctx, key, change); err != nil {
@@ -246,6 +246,11 @@ func (p *Project) Start(ctx context.Context, service string) error {
 	return nil
 }
 
+// unmarked takes off what Stop, or the end of a service, left on a workload.
+func unmarked() map[string]any {
+	return map[string]any{annotationStopped: nil, annotationFinished: nil, annotationLog: nil}
+}
+
 func stopped(w *unstructured.Unstructured) bool {
 	_, ok := w.GetAnnotations()[annotationStopped]
 	return ok
@@ -291,7 +296,7 @@ func startChange(w *unstructured.Unstructured) map[string]any {
 		return nil
 	}
 	unmark := func(spec map[string]any) map[string]any {
-		return map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationStopped: nil, annotationFinished: nil}}, "spec": spec}
+		return map[string]any{"metadata": map[string]any{"annotations": unmarked()}, "spec": spec}
 	}
 	switch w.GetKind() {
 	case "Deployment", "StatefulSet":

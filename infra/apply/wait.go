@@ -180,6 +180,7 @@ func (p *Project) finish(ctx context.Context, service string) error {
 	if err != nil {
 		return err
 	}
+	log := p.lastRun(ctx, service)
 	for _, w := range workloads {
 		if w.GetKind() != "Deployment" {
 			continue
@@ -188,7 +189,9 @@ func (p *Project) finish(ctx context.Context, service string) error {
 		if change == nil {
 			continue
 		}
-		merge(change, map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationFinished: w.GetAnnotations()[annotationHash]}}})
+		merge(change, map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+			annotationFinished: w.GetAnnotations()[annotationHash], annotationLog: log,
+		}}})
 		if err := p.patch(ctx, keyOf(w), change); err != nil {
 			return err
 		}

@@ -322,8 +322,8 @@ func TestAClusterOfSomebodyElseIsLeftAlone(t *testing.T) {
 }
 
 func TestATakenPortNamesItsHolder(t *testing.T) {
+	shared, _ := testneed.Cluster(t) // before fixture, which has a kubeconfig of its own
 	m, image := fixture(t)
-	shared, _ := testneed.Cluster(t)
 	info, err := m.Status(t.Context(), shared)
 	if err != nil {
 		t.Fatal(err)

@@ -53,6 +53,7 @@ func TestOnCluster(t *testing.T) {
 		"FollowedLogsSurviveRestarts":       testLogsRestart,
 		"TailFollowsNewPods":                testTailNewPods,
 		"FollowedLogsSurviveLostConnection": testLogsReconnect,
+		"LogsBeginBeforeARestart":           testLogsEarlier,
 		"PortForwardOutlivesThePod":         testPortForward,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, l) })
@@ -281,6 +282,31 @@ func (c *cut) now() {
 		conn.Close()
 	}
 	c.conns = nil
+}
+
+// testLogsEarlier reads the log of a container that has run twice.
+func testLogsEarlier(t *testing.T, l lab) {
+	l.run(t, "earlier", "echo begins; echo works; sleep 2; exit 1")
+	l.eventually(t, "a second run", func(ctx context.Context) bool {
+		pod, err := Get[corev1.Pod](ctx, l.Client, l.namespace, "earlier")
+		return err == nil && pod.Status.ContainerStatuses[0].RestartCount > 0 && pod.Status.ContainerStatuses[0].State.Running != nil
+	})
+	for tail, want := range map[int]string{-1: "begins works begins works", 1: "works", 3: "works begins works"} {
+		var got []string
+		options := LogOptions{Tail: tail, Earlier: true}
+		if err := l.Logs(t.Context(), l.namespace, "earlier", options, func(line LogLine) { got = append(got, line.Text) }); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("the last %d lines are %q, want %q", tail, got, want)
+		}
+	}
+	l.run(t, "once", "echo only; sleep 1000")
+	var got []string
+	err := l.Logs(t.Context(), l.namespace, "once", LogOptions{Tail: -1, Earlier: true}, func(line LogLine) { got = append(got, line.Text) })
+	if err != nil || strings.Join(got, " ") != "only" {
+		t.Errorf("of a container that ran once: %q, %v", got, err)
+	}
 }
 
 func testLogsReconnect(t *testing.T, l lab) {

@@ -20,7 +20,8 @@ type LogOptions struct {
 	Since     time.Time // only lines written later; zero for all
 	Until     time.Time // only lines written earlier; zero for all
 	Tail      int       // only the last lines of what is there; negative for all
-	Previous  bool      // of the container's last incarnation
+	Previous  bool      // of the container's last incarnation alone
+	Earlier   bool      // of the container's last incarnation too, first
 }
 
 // A LogLine is one line of a container's log, without its line end.
@@ -38,11 +39,44 @@ func (c *Client) Logs(ctx context.Context, namespace, pod string, o LogOptions, 
 	if o.Tail == 0 && f.last.IsZero() {
 		f.last = time.Now()
 	}
-	if !o.Follow {
-		_, err := f.stream(ctx, o.Tail, o.Previous)
-		return err
+	if o.Earlier {
+		if err := f.earlier(ctx); err != nil {
+			return err
+		}
 	}
-	return f.follow(ctx)
+	if o.Follow {
+		return f.follow(ctx)
+	}
+	_, err := f.stream(ctx, o.Tail, o.Previous)
+	if err == nil && o.Earlier {
+		err = f.previous(ctx, -1) // it may have begun anew between the two
+	}
+	return err
+}
+
+// earlier passes on the lines of the container's last incarnation, as Docker's
+// logs begin with them; of a number of last lines those for which the current one
+// leaves room. That there was none is no error.
+func (f *logFollower) earlier(ctx context.Context) error {
+	tail := f.options.Tail
+	if tail >= 0 {
+		current := LogOptions{Container: f.options.Container, Since: f.options.Since, Until: f.options.Until, Tail: tail}
+		err := f.client.Logs(ctx, f.namespace, f.pod, current, func(LogLine) { tail-- })
+		if err != nil || tail <= 0 {
+			return ctx.Err() // what is wrong with the log is told when it is printed
+		}
+	}
+	return f.previous(ctx, tail)
+}
+
+// previous passes on what is new of the container's last incarnation, if there
+// was one.
+func (f *logFollower) previous(ctx context.Context, tail int) error {
+	_, err := f.stream(ctx, tail, true)
+	if apierrors.IsBadRequest(err) || IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // LastLines returns the last n lines of a container's log, of its previous

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,7 +51,7 @@ type logSource struct {
 
 func newLogSource(ctx context.Context, c *Client, namespace string, pod *corev1.Pod, container string, o LogOptions) *logSource {
 	s := &logSource{pod: pod, lines: make(chan LogLine, 100)}
-	o.Container = container
+	o.Container, o.Earlier = container, o.Earlier && ranBefore(pod, container)
 	go func() {
 		defer close(s.lines)
 		s.err = c.Logs(ctx, namespace, pod.Name, o, func(l LogLine) {
@@ -64,6 +65,14 @@ func newLogSource(ctx context.Context, c *Client, namespace string, pod *corev1.
 		}
 	}()
 	return s
+}
+
+// ranBefore reports whether a container has begun anew in its pod, or is about
+// to.
+func ranBefore(pod *corev1.Pod, container string) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == container && (s.LastTerminationState.Terminated != nil || s.State.Terminated != nil)
+	})
 }
 
 // next reads the source's next line into head.
@@ -135,7 +144,7 @@ func (c *Client) tailFollow(ctx context.Context, namespace string, o TailOptions
 			}
 			followed[key] = true
 			options := o.LogOptions
-			options.Container = spec.Name
+			options.Container, options.Earlier = spec.Name, o.Earlier && ranBefore(pod, spec.Name)
 			if !first {
 				options.Tail = -1
 			}

@@ -73,7 +73,7 @@ func newLogsCommand(app *App) *cobra.Command {
 
 // complete reads the options' values.
 func (o logsOptions) complete(now time.Time) (kube.LogOptions, error) {
-	options := kube.LogOptions{Follow: o.follow, Tail: -1}
+	options := kube.LogOptions{Follow: o.follow, Tail: -1, Earlier: true}
 	if o.tail != "all" {
 		n, err := strconv.Atoi(o.tail)
 		if err != nil {
@@ -128,6 +128,11 @@ func (app *App) tail(ctx context.Context, r *running, services []string, options
 		}
 		return len(services) == 0 || slices.Contains(services, apply.ServiceOf(pod, container))
 	}
+	if only == "" {
+		if err := printer.kept(ctx, r, r.chosen(services), options); err != nil {
+			return err
+		}
+	}
 	err := r.kube.Tail(ctx, r.Namespace(), tail, printer.line)
 	if options.Follow && ctx.Err() != nil {
 		return nil // the way to end it
@@ -163,10 +168,35 @@ func (app *App) newLogPrinter(r *running, services []string, o logsOptions) *log
 }
 
 func (p *logPrinter) line(pod *corev1.Pod, l kube.LogLine) {
+	p.print(apply.KeptLine{Service: apply.ServiceOf(pod, l.Container), Pod: pod.Name, Time: l.Time, Text: l.Text})
+}
+
+// kept prints what those of the services wrote that have finished, and whose
+// pods are gone.
+func (p *logPrinter) kept(ctx context.Context, r *running, services []model.ServiceState, o kube.LogOptions) error {
+	gone := map[string]bool{}
+	for _, s := range services {
+		if s.Complete && len(s.Pods) == 0 {
+			gone[s.Service] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	lines, err := r.KeptLogs(ctx, o)
+	for _, l := range lines {
+		if gone[l.Service] {
+			p.print(l)
+		}
+	}
+	return err
+}
+
+func (p *logPrinter) print(l apply.KeptLine) {
 	if p.prefix {
-		name := apply.ServiceOf(pod, l.Container)
+		name := l.Service
 		if p.several[name] {
-			name += pod.Name[max(strings.LastIndexByte(pod.Name, '-'), 0):]
+			name += l.Pod[max(strings.LastIndexByte(l.Pod, '-'), 0):]
 		}
 		p.width = max(p.width, len(name))
 		_, _ = p.w.WriteString(ui.Prefix(p.color, name, p.width)) // a bufio.Writer keeps its first error for Flush

@@ -185,10 +185,14 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 	defer printer.flush()
 	last := map[string]time.Time{} // by pod and container, of the last line
 	options := kube.TailOptions{
-		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
+		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since, Earlier: true}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
 		Want: func(pod *corev1.Pod, container string) bool {
 			return a.prints(apply.ServiceOf(pod, container))
 		},
+	}
+	finished := slices.DeleteFunc(slices.Clone(states), func(s model.ServiceState) bool { return !a.prints(s.Service) })
+	if err := printer.kept(ctx, a.running, finished, options.LogOptions); err != nil {
+		return err
 	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
