@@ -17,6 +17,7 @@ import (
 // other node gets it, the error names the full one and its cure, nothing is left
 // half done, and once there is space the same load succeeds.
 func TestFullDiskOfANode(t *testing.T) {
+	testneed.Long(t)
 	engine, real := kindNodes(t)
 	_, images, project := onEngine(t)
 	small := smallNode(t, engine, project)
