@@ -89,19 +89,20 @@ func (p *Project) lastRun(ctx context.Context, service string) string {
 // encodeLog makes an annotation of as many of the last lines as it has room for,
 // and says how many it left out.
 func encodeLog(lines []KeptLine) string {
-	all := len(lines)
-	for len(lines) > 0 {
-		kept := lines
-		if left := all - len(lines); left > 0 {
-			note := KeptLine{kept[0].Service, kept[0].Pod, kept[0].Time, fmt.Sprintf("... (%d earlier lines are gone with the pod)", left)}
+	if len(lines) == 0 {
+		return ""
+	}
+	for left := 0; ; left += (len(lines) - left + 1) / 2 {
+		kept := lines[left:]
+		if left > 0 {
+			note := lines[left-1]
+			note.Text = fmt.Sprintf("... (%d lines are gone with the pod)", left)
 			kept = append([]KeptLine{note}, kept...)
 		}
-		if text := packed(kept); len(text) <= keptLog {
+		if text := packed(kept); len(text) <= keptLog || left == len(lines) {
 			return text
 		}
-		lines = lines[(len(lines)+1)/2:]
 	}
-	return ""
 }
 
 func packed(lines []KeptLine) string {

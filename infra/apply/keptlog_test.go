@@ -44,12 +44,13 @@ func TestKeptLogsFitAnAnnotation(t *testing.T) {
 	if err != nil || len(lines) < 100 {
 		t.Fatalf("%d lines, %v", len(lines), err)
 	}
-	want := fmt.Sprintf("... (%d earlier lines are gone with the pod)", 20_000-len(lines)+1)
+	want := fmt.Sprintf("... (%d lines are gone with the pod)", 20_000-len(lines)+1)
 	if lines[0].Text != want || !strings.HasPrefix(lines[len(lines)-1].Text, "19999 ") {
 		t.Errorf("first %q, want %q", lines[0].Text, want)
 	}
-	if text := encodeLog(someLines(1, 1<<20)); text != "" {
-		t.Errorf("a line that is too long is kept: %d bytes", len(text))
+	lines, err = decodeLog(encodeLog(someLines(1, 1<<20)))
+	if err != nil || len(lines) != 1 || lines[0].Text != "... (1 lines are gone with the pod)" {
+		t.Errorf("of a line that is too long it keeps %d lines, %v", len(lines), err)
 	}
 }
 

@@ -180,7 +180,6 @@ func (p *Project) finish(ctx context.Context, service string) error {
 	if err != nil {
 		return err
 	}
-	log := p.lastRun(ctx, service)
 	for _, w := range workloads {
 		if w.GetKind() != "Deployment" {
 			continue
@@ -190,7 +189,7 @@ func (p *Project) finish(ctx context.Context, service string) error {
 			continue
 		}
 		merge(change, map[string]any{"metadata": map[string]any{"annotations": map[string]any{
-			annotationFinished: w.GetAnnotations()[annotationHash], annotationLog: log,
+			annotationFinished: w.GetAnnotations()[annotationHash], annotationLog: p.lastRun(ctx, service),
 		}}})
 		if err := p.patch(ctx, keyOf(w), change); err != nil {
 			return err

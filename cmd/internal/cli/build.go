@@ -57,7 +57,7 @@ each: the same content has the same tag.`,
 			}
 			facts, err := images.BuildAll(cmd.Context(), specs, opts.parallel, sink)
 			if err == nil && opts.push {
-				_, err = p.push(cmd.Context(), images, sink)
+				err = p.push(cmd.Context(), images, sink)
 			}
 			app.settle()
 			return errors.Join(err, printBuilt(app.Out, facts, opts.format))

@@ -40,9 +40,6 @@ func newDownCommand(app *App) *cobra.Command {
 			if opts.rmi != "" && opts.rmi != "local" {
 				return misuse(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
 			}
-			if err := checkGrace(opts.timeout); err != nil {
-				return err
-			}
 			name, _, err := app.names(cmd.Context())
 			if err != nil {
 				return err
@@ -51,7 +48,7 @@ func newDownCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
-	cmd.Flags().IntVarP(&opts.timeout, "timeout", "t", -1, "kill after so many `seconds`; default: the services' stop_grace_period")
+	addGrace(cmd.Flags(), &opts.timeout, "kill after so many `seconds`")
 	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
 	addAlwaysFlag(cmd.Flags(), "remove-orphans", "remove services that the compose file no longer has; always so")
 	return cmd

@@ -66,3 +66,34 @@ func (f limitFlag) Set(text string) error {
 	*f.limit = d
 	return nil
 }
+
+// A graceFlag is the number of seconds after which pods that are to end are
+// killed; -1 until it is given.
+type graceFlag struct{ seconds *int }
+
+// addGrace adds the flag --timeout of verbs that end pods.
+func addGrace(flags *pflag.FlagSet, seconds *int, usage string) {
+	*seconds = -1
+	flags.VarP(graceFlag{seconds}, "timeout", "t", usage+"; default: the services' stop_grace_period")
+}
+
+func (f graceFlag) String() string {
+	if f.seconds == nil || *f.seconds < 0 {
+		return ""
+	}
+	return strconv.Itoa(*f.seconds)
+}
+func (f graceFlag) Type() string { return "int" }
+
+// Set reads the number; a negative one is refused.
+func (f graceFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return err
+	case n < 0:
+		return problem.New("it is negative", nil, "give a number of seconds")
+	}
+	*f.seconds = n
+	return nil
+}

@@ -32,11 +32,8 @@ func newPushCommand(app *App) *cobra.Command {
 			if quiet {
 				sink = progress.Discard
 			}
-			pushed, err := p.push(cmd.Context(), images, sink)
-			switch {
-			case pushed == 0:
-				return problem.New("there is nothing to push", nil, "give services that have a `build` an `image` with the registry's name")
-			case err != nil && ignore && cmd.Context().Err() == nil:
+			err = p.push(cmd.Context(), images, sink)
+			if err != nil && ignore && cmd.Context().Err() == nil {
 				progress.Say(app.sink(), progress.Warn, "push", err.Error())
 				return nil
 			}
@@ -51,15 +48,18 @@ func newPushCommand(app *App) *cobra.Command {
 }
 
 // push pushes the picked images that are built and have a registry to go to:
-// as in docker compose, what has no `image` has none. It counts them.
-func (p projectImages) push(ctx context.Context, images *image.Images, sink progress.Sink) (pushed int, err error) {
+// as in docker compose, what has no `image` has none. That there is nothing to
+// push is an error.
+func (p projectImages) push(ctx context.Context, images *image.Images, sink progress.Sink) error {
 	var errs []error
 	for _, img := range p.picked {
 		if img.Build == nil || p.input.Project.Services[img.Services[0]].Image == "" {
 			continue
 		}
-		pushed++
 		errs = append(errs, images.Push(ctx, img.Ref, sink))
 	}
-	return pushed, errors.Join(errs...)
+	if len(errs) == 0 {
+		return problem.New("there is nothing to push", nil, "give services that have a `build` an `image` with the registry's name")
+	}
+	return errors.Join(errs...)
 }

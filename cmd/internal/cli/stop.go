@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -12,15 +11,12 @@ import (
 )
 
 func newStopCommand(app *App) *cobra.Command {
-	grace := -1
+	var grace int
 	cmd := &cobra.Command{
 		Use:               "stop [SERVICE...]",
 		Short:             "End the pods of services; start brings them back",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkGrace(grace); err != nil {
-				return err
-			}
 			r, states, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
@@ -30,17 +26,8 @@ func newStopCommand(app *App) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVarP(&grace, "timeout", "t", grace, "kill after so many `seconds`; default: the services' stop_grace_period")
-	cmd.Flags().Lookup("timeout").DefValue = "0" // the help says what the default is
+	addGrace(cmd.Flags(), &grace, "kill after so many `seconds`")
 	return cmd
-}
-
-// checkGrace refuses a --timeout that is no time; -1 says that none was given.
-func checkGrace(seconds int) error {
-	if seconds < -1 {
-		return misuse(fmt.Sprintf("--timeout %d", seconds), nil, "give a number of seconds")
-	}
-	return nil
 }
 
 // stopService ends the pods of a service, killing them after grace seconds if

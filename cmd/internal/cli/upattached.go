@@ -37,8 +37,7 @@ func (o *attachOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.onExit, "abort-on-container-exit", false, "stay, print the logs, and stop everything as soon as a container ends; its exit status is berth's")
 	flags.BoolVar(&o.onFailure, "abort-on-container-failure", false, "the same as soon as a container ends with another status than 0")
 	flags.StringVar(&o.exitCodeFrom, "exit-code-from", "", "the exit status of `SERVICE` is berth's; implies --abort-on-container-exit")
-	flags.IntVarP(&o.timeout, "timeout", "t", -1, "kill after so many `seconds` when everything is stopped; default: the services' stop_grace_period")
-	flags.Lookup("timeout").DefValue = "0" // the help says what the default is
+	addGrace(flags, &o.timeout, "kill after so many `seconds` when everything is stopped")
 	flags.BoolVar(&o.noPrefix, "no-log-prefix", false, "print logs without the services' names")
 	flags.StringArrayVar(&o.attach, "attach", nil, "print the logs of `SERVICE` alone; may be repeated")
 	flags.StringArrayVar(&o.noAttach, "no-attach", nil, "leave out the logs of `SERVICE`; may be repeated")
@@ -55,9 +54,6 @@ func (o attachOptions) check(detach bool) error {
 	}
 	if detach {
 		return misuse("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
-	}
-	if err := checkGrace(o.timeout); err != nil {
-		return err
 	}
 	if o.onExit && o.onFailure {
 		return misuse("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "leave one of them out")
