@@ -144,11 +144,14 @@ func (p *Publisher) writeConfig(ctx context.Context, id string, c configFile) er
 func (p *Publisher) ready(ctx context.Context, id, generation string) error {
 	const what = "wait for the gateway to listen"
 	late := errors.New("it did not say so within 20 s")
+	failed := func(err error) error {
+		return problem.New(what, err, "run the command again; `berth doctor` finds what keeps containers of this engine from working")
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, late)
 	defer cancel()
 	log, err := p.engine.FollowLog(ctx, id, 20)
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return failed(err)
 	}
 	defer log.Close()
 	var last proxy.Status
@@ -156,19 +159,28 @@ func (p *Publisher) ready(ctx context.Context, id, generation string) error {
 		var s proxy.Status
 		switch err := lines.Decode(&s); {
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w: %s", what, context.Cause(ctx), last.Error)
+			return failed(detailed(context.Cause(ctx), last.Error))
 		case err != nil:
-			return fmt.Errorf("%s: it has ended: %s", what, last.Error)
+			return failed(detailed(errors.New("it has ended"), last.Error))
 		case s.Generation == generation && s.Ready:
 			return nil
 		case s.Generation == generation:
-			return fmt.Errorf("%s: %s", what, s.Error)
+			return failed(errors.New(s.Error))
 		case s.Generation != "" && p.superseded(ctx, id, generation):
-			return &takenError{err: errors.New("another berth configures the gateway at the same time"), other: true}
+			return &takenError{err: problem.New("publish ports", errors.New("another berth configures the gateway at the same time"),
+				"let one of the commands end, then run the other again"), other: true}
 		case s.Error != "":
 			last = s
 		}
 	}
+}
+
+// detailed adds the gateway's own words to an error, if there are any.
+func detailed(err error, words string) error {
+	if words == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, words)
 }
 
 // superseded reports whether the gateway's configuration is another one by now.
@@ -193,7 +205,7 @@ func (p *Publisher) reachable(ctx context.Context, slots []slot) error {
 			select {
 			case <-ctx.Done():
 				return problem.New("publish "+s.listener(), errors.New("the gateway runs but the engine does not lead there"),
-					"see the engine's own log")
+					"restart the engine, then run the command again; the engine's own log says why (Linux: journalctl -u docker)")
 			case <-time.After(20 * time.Millisecond):
 			}
 		}

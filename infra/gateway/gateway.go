@@ -257,7 +257,8 @@ func (p *Publisher) remove(ctx context.Context, g Gateway) error {
 // gone waits until the engine has let go of the container, which it may be
 // doing for somebody else, and of the ports.
 func (p *Publisher) gone(ctx context.Context, g Gateway) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, fmt.Errorf("the engine is still removing the gateway %q", g.Name))
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, problem.New(fmt.Sprintf("remove the gateway %q of project %q", g.Name, g.Project),
+		errors.New("the engine has not let go of it within 20 s"), "run the command again; if the engine hangs, restart it"))
 	defer cancel()
 	for {
 		found, err := p.containers(ctx, g.Cluster)
@@ -302,9 +303,9 @@ func (p *Publisher) cluster(ctx context.Context, name string) (clusterFacts, err
 	}
 	switch {
 	case len(facts.nodes) == 0:
-		return facts, problem.New(fmt.Sprintf("publish ports into cluster %q", name), errors.New("it has no nodes in this engine"), "berth cluster create --name "+name)
+		return facts, problem.New(fmt.Sprintf("publish ports into cluster %q", name), errors.New("it has no nodes in this engine"), "berth cluster create "+name)
 	case facts.network == "":
-		return facts, problem.New(fmt.Sprintf("publish ports into cluster %q", name), errors.New("none of its nodes runs"), "berth cluster start --name "+name)
+		return facts, problem.New(fmt.Sprintf("publish ports into cluster %q", name), errors.New("none of its nodes runs"), "berth cluster start "+name)
 	}
 	return facts, nil
 }

@@ -75,7 +75,7 @@ func (p *Publisher) bringBack(ctx context.Context, old Gateway) error {
 		}
 		select { // the engine is still letting go of the ports
 		case <-ctx.Done():
-			return err
+			return problem.New(fmt.Sprintf("start the gateway %q again", old.Name), err, "docker start "+old.Name)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -70,7 +71,7 @@ func checkRoutes(routes []Route) error {
 		case first < 0 || last > 65535:
 			return problem.New(what, fmt.Errorf("%d-%d is not a range of ports", first, last), "use 1 to 65535")
 		case r.NodePort < 1 || r.NodePort > 65535:
-			return fmt.Errorf("%s: its Service has no NodePort", what)
+			return problem.New(what, fmt.Errorf("the Service %q has no NodePort for it", r.KubeService), "run `berth up` again: it makes the Service as the compose file says")
 		}
 		if _, err := netip.ParseAddr(hostIP(r)); err != nil {
 			return problem.New(what, err, "host_ip must be an address of this machine")
@@ -144,7 +145,7 @@ func choose(r Route, take func(slot) bool) error {
 	for range 20 {
 		port, err := freePort(r)
 		if err != nil {
-			return fmt.Errorf("find a free port on %s: %w", hostIP(r), err)
+			return noFreePort(r, err)
 		}
 		s := slotOf(r, port)
 		s.chosen, s.Random = true, true
@@ -152,7 +153,12 @@ func choose(r Route, take func(slot) bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("find a free port on %s: none was left after 20 attempts", hostIP(r))
+	return noFreePort(r, errors.New("none was left after 20 attempts"))
+}
+
+func noFreePort(r Route, err error) error {
+	return problem.New(fmt.Sprintf("find a free port on %s for service %q", hostIP(r), r.Service), err,
+		"host_ip must be an address of this machine; a port of the host can be named in the compose file (8080:80)")
 }
 
 func slotOf(r Route, port int) slot {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -75,7 +76,7 @@ func (p *publisher) balance(ctx context.Context, services map[string]*corev1.Ser
 		}
 		key := model.ObjectKey{Kind: "Service", Namespace: p.namespace, Name: name}
 		if err := p.kube.Patch(ctx, key, "status", types.MergePatchType, patch); err != nil {
-			return fmt.Errorf("give Service %q its address: %w", name, err)
+			return problem.New(fmt.Sprintf("give Service %q its address", name), err, "run `berth up` again; the ports are published")
 		}
 	}
 	return nil
@@ -103,7 +104,8 @@ func nodePortOf(service *corev1.Service, port model.PublishedPort) (int, error) 
 			return int(p.NodePort), nil
 		}
 	}
-	return 0, fmt.Errorf("the Service %q has no node port for %d/%s", service.Name, port.Target, port.Protocol)
+	return 0, problem.New(fmt.Sprintf("publish port %d/%s of service %q", port.Target, port.Protocol, port.Service),
+		fmt.Errorf("the Service %q has no node port for it", service.Name), "run `berth up` again: it makes the Service as the compose file says")
 }
 
 func kubeProtocol(protocol string) corev1.Protocol {
