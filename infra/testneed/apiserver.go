@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -71,6 +73,7 @@ func kubernetesBinaries(t testing.TB) string {
 		missing(t, "cluster", err.Error())
 	}
 	found, err := filepath.Glob(filepath.Join(cache, "berth", "offline", "kubernetes", "*", "kube-apiserver"))
+	found = slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(filepath.Dir(name), ".part") }) // being built
 	if err != nil || len(found) == 0 {
 		missing(t, "cluster", "no kube-apiserver in the offline kit's cache; `berth offline build` makes one")
 	}
