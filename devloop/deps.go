@@ -60,6 +60,9 @@ type Applier interface {
 	// Apply creates and updates objects in the order given. Objects that are
 	// already as wanted are left alone and reported as model.Unchanged.
 	Apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error)
+	// Create is Apply, but workloads that it creates or updates have no pods until
+	// they are started; with anew neither have those that it would leave alone.
+	Create(ctx context.Context, objects []model.Object, anew bool) (model.ChangeSet, error)
 	// Prune deletes the project's objects that are not in keep, but those of
 	// keepServices (by model.LabelService).
 	Prune(ctx context.Context, keep []model.ObjectKey, keepServices []string) (model.ChangeSet, error)

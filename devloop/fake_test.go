@@ -258,6 +258,18 @@ func (w *world) Apply(ctx context.Context, list []model.Object) (model.ChangeSet
 	return changes, nil
 }
 
+func (w *world) Create(ctx context.Context, list []model.Object, _ bool) (model.ChangeSet, error) {
+	changes, err := w.Apply(ctx, list)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range list {
+		if s := w.services[o.GetLabels()[model.LabelService]]; s != nil {
+			s.pods = nil
+		}
+	}
+	return changes, err
+}
+
 // rollOut replaces the pods of a workload.
 func (w *world) rollOut(o model.Object, service string) {
 	s := &fakeService{name: o.GetName(), replicas: 1}

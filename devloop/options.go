@@ -18,6 +18,7 @@ type UpOptions struct {
 	Pull          string         // in place of the pull_policy of images without a build section: always, missing or never
 	RemoveOrphans bool           // remove services that the project no longer has
 	Scale         map[string]int // replicas by service, instead of the project's
+	NoStart       bool           // create everything, and start nothing
 	NoWait        bool           // return when everything is applied
 	WaitTimeout   time.Duration  // for all waits together, from the first on; 0: none
 	Parallel      int            // builds and pulls at once; 0: 8

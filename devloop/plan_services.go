@@ -101,6 +101,8 @@ func (p *planner) finalWaits(services []translate.Service) {
 		reruns := slices.ContainsFunc(p.inside[s.Name], func(id int) bool { return p.plan.Actions[id-1].Verb == Rerun })
 		switch {
 		case p.applied[s.Name] == 0 && !reruns || p.want.Options.NoWait:
+		case p.want.Options.NoStart:
+			p.hold("service:"+s.Name, "created: --no-start; berth start starts it")
 		case scaledToNothing(s):
 			p.hold("service:"+s.Name, "scaled to 0: nothing to wait for")
 		default:
@@ -122,6 +124,9 @@ func (p *planner) apply(s translate.Service, cause string) int {
 	}
 	for _, img := range p.want.podImages(s.Name) {
 		a.After = append(a.After, p.ready[img.Ref])
+	}
+	if p.want.Options.NoStart {
+		return p.add(a)
 	}
 	for _, d := range p.dependencies(s) {
 		if p.applied[d.Service] == 0 {
@@ -252,7 +257,7 @@ func (p *planner) restartCause(s translate.Service) string {
 		return cause
 	}
 	_, there := p.have.Services[s.Name]
-	if there && p.dirty.All != "" && p.want.Options.ForceRecreate {
+	if there && p.dirty.All != "" && p.want.Options.ForceRecreate && !p.want.Options.NoStart {
 		return "--force-recreate"
 	}
 	if !there || p.dirty.All != "" {

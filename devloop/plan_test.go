@@ -107,6 +107,21 @@ var planCases = []struct {
 [1 3] -> #4 project, Prune, up
 `},
 	{
+		name:    "everything is created and nothing started, so that nothing waits",
+		project: project("p", svc{Name: "web", Image: "w", DependsOn: depends("db healthy")}, svc{Name: "db", Image: "d"}),
+		opts:    UpOptions{NoStart: true, ForceRecreate: true}, known: []string{"w", "d"}, there: []string{"db"}, dirty: Dirty{All: "up"},
+		want: `
+[] -> #1 project:p, Apply, up
+[1] -> #2 ports, Publish, up
+[] -> #3 image:d, Load, needed by db
+[] -> #4 image:w, Load, needed by web
+[1 3] -> #5 object:Deployment/db, Apply, up
+[1 4] -> #6 object:Deployment/web, Apply, not on the cluster
+[1 5 6] -> #7 project, Prune, up
+hold service:db, created: --no-start; berth start starts it
+hold service:web, created: --no-start; berth start starts it
+`},
+	{
 		name:    "what is there already is left alone when that is asked for, changed images included",
 		project: project("p", svc{Name: "web", Image: "w", DependsOn: depends("db healthy")}, svc{Name: "db", Build: build}),
 		opts:    UpOptions{NoRecreate: true}, there: []string{"db"}, dirty: Dirty{All: "up"},

@@ -206,7 +206,12 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	if err := t.swap(ctx, s); err != nil {
 		return err
 	}
-	changes, err := t.deps.Applier.Apply(ctx, objects(s.Objects))
+	var changes model.ChangeSet
+	if t.want.Options.NoStart {
+		changes, err = t.deps.Applier.Create(ctx, objects(s.Objects), t.want.Options.ForceRecreate)
+	} else {
+		changes, err = t.deps.Applier.Apply(ctx, objects(s.Objects))
+	}
 	t.record(changes)
 	if err != nil {
 		return err

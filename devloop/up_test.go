@@ -40,6 +40,24 @@ func write(t *testing.T, name, content string) {
 	}
 }
 
+func TestNoStartCreatesServicesWithoutPods(t *testing.T) {
+	w := newWorld(t)
+	p := project("shop", svc{Name: "web", Image: "nginx", DependsOn: depends("db healthy")}, svc{Name: "db", Image: "postgres:17"})
+	result, err := New(w.deps(p)).Up(t.Context(), UpOptions{NoStart: true})
+	if err != nil || !result.Changes.Changed() {
+		t.Fatalf("%+v: %v", result, err)
+	}
+	states, err := w.Observe(t.Context())
+	if err != nil || len(states) != 2 {
+		t.Fatalf("%+v: %v", states, err)
+	}
+	for _, s := range states {
+		if len(s.Pods) > 0 {
+			t.Errorf("%s runs: %+v", s.Service, s.Pods)
+		}
+	}
+}
+
 func TestSecondUpChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	dir := contextDir(t, map[string]string{"main.go": "v1"})

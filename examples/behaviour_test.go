@@ -550,7 +550,7 @@ services:
 	for _, flags := range [][]string{{"--abort-on-container-exit"}, {"--exit-code-from", "tests"}, {"--abort-on-container-failure"}} {
 		t.Run(flags[0], func(t *testing.T) {
 			stdout, stderr, err := p.run(append([]string{"up", "--force-recreate"}, flags...)...)
-			if exitStatus(err) != 4 || !strings.Contains(stdout, "ending with 4") || !strings.Contains(stdout, "serving on 8080") {
+			if exitStatus(err) != 4 || !strings.Contains(stdout, "ending with 4") || !strings.Contains(stdout, "serving on 8080") || !strings.Contains(stdout, "signal terminated") {
 				t.Errorf("status %d\n%s\n%s", exitStatus(err), stdout, stderr)
 			}
 			if ps := p.must("ps", "--status", "running", "-q"); ps != "" {
@@ -569,6 +569,75 @@ services:
 	t.Run("down --timeout", func(*testing.T) {
 		p.must("up", "server")
 		p.must("down", "--volumes", "--timeout", "0")
+		p.leavesNothing()
+	})
+}
+
+// TestOrderOfEnds is about who stops, and starts, before whom, with and without
+// the compose file, and about services that are created and not started.
+func TestOrderOfEnds(t *testing.T) {
+	testneed.Long(t)
+	p := newProbeProject(t, "behave-order", `
+name: behave-order
+services:
+  web: {image: berth.test/probe, command: [serve], depends_on: [api]}
+  api: {image: berth.test/probe, command: [serve], depends_on: {db: {condition: service_healthy, restart: true}}}
+  db:
+    image: berth.test/probe
+    command: [serve]
+    healthcheck: {test: [CMD, /program, exit, "0"], interval: 1s}
+`)
+	order := func(stderr, state string) string {
+		var names []string
+		for line := range strings.Lines(stderr) {
+			for _, name := range []string{"web", "api", "db"} {
+				if strings.Contains(line, name) && strings.Contains(line, state) {
+					names = append(names, name)
+				}
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	t.Run("created", func(t *testing.T) {
+		p.must("up", "--no-start")
+		if ps := p.must("ps", "-a", "--status", "created", "--services"); ps != "api\ndb\nweb\n" {
+			t.Errorf("created: %q", ps)
+		}
+		p.must("start")
+		for _, service := range []string{"web", "api", "db"} {
+			if err := p.ready(service, 1); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("stop", func(t *testing.T) {
+		_, stderr, err := p.run("--progress", "plain", "stop")
+		if got := order(stderr, "stopped"); err != nil || got != "web api db" {
+			t.Errorf("stopped %q: %v\n%s", got, err, stderr)
+		}
+	})
+	t.Run("start of one starts what it depends on", func(t *testing.T) {
+		_, stderr, err := p.run("--progress", "plain", "start", "api")
+		if got := order(stderr, "starting"); err != nil || got != "db api" {
+			t.Errorf("starting %q: %v\n%s", got, err, stderr)
+		}
+		p.must("start")
+	})
+	t.Run("restart takes along what restarts with it", func(t *testing.T) {
+		_, stderr, err := p.run("--progress", "plain", "restart", "db")
+		if got := order(stderr, "restarted"); err != nil || !strings.Contains(got, "api") || strings.Contains(got, "web") {
+			t.Errorf("restarted %q: %v\n%s", got, err, stderr)
+		}
+		_, stderr, err = p.run("--progress", "plain", "restart", "--no-deps", "-t", "0", "db")
+		if got := order(stderr, "restarted"); err != nil || got != "db" {
+			t.Errorf("restarted %q: %v\n%s", got, err, stderr)
+		}
+	})
+	t.Run("down", func(t *testing.T) {
+		_, stderr, err := p.run("--progress", "plain", "down", "--volumes")
+		if got := order(stderr, "stopped"); err != nil || got != "web api db" {
+			t.Errorf("stopped %q: %v\n%s", got, err, stderr)
+		}
 		p.leavesNothing()
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // dependencies returns everything u waits for, sorted: depends_on, links,
@@ -47,6 +48,29 @@ func (t *translator) dependencies(u *unit) []Dependency {
 		return other != nil && other.host.kind == none || other == nil && !d.Required // nothing runs that could be waited for
 	})
 	return nilIfEmpty(out)
+}
+
+// annotateNeeds notes on a workload what its pods depend on, as
+// service:condition, with :restart and :optional where that holds: the verbs
+// that start and stop services do so in order, without a compose file too.
+func annotateNeeds(meta *metav1.ObjectMeta, deps []Dependency) {
+	if len(deps) == 0 {
+		return
+	}
+	texts := make([]string, len(deps))
+	for i, d := range deps {
+		texts[i] = LabelValue(d.Service) + ":" + d.Condition
+		if d.Restart {
+			texts[i] += ":restart"
+		}
+		if !d.Required {
+			texts[i] += ":optional"
+		}
+	}
+	if meta.Annotations == nil {
+		meta.Annotations = map[string]string{}
+	}
+	meta.Annotations[annotationNeeds] = strings.Join(texts, ",")
 }
 
 // reportOrder says what becomes of dependencies that are not there, or not yet.

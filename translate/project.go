@@ -23,6 +23,7 @@ const (
 	annotationLabels     = "berth.dev/labels"       // compose labels and annotations that are no valid keys, as JSON
 	annotationDependsOn  = "berth.dev/depends-on"   // on pod templates: a hash of the services they restart with
 	annotationProjectDir = "berth.dev/project-dir"
+	annotationNeeds      = "berth.dev/needs" // on workloads: what their services depend on, for verbs that start and stop them in order
 )
 
 // translator holds what the rules need to know of the whole project. Rules

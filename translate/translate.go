@@ -116,7 +116,7 @@ func (t *translator) service(u *unit, p *pod, deps []Dependency) Service {
 	}
 	if p != nil {
 		s.Objects = append(s.Objects, p.objects...)
-		workload := t.workload(u, p)
+		workload := t.workload(u, p, deps)
 		s.Objects = append(s.Objects, workload)
 		if c, ok := workload.(*batchv1.CronJob); ok {
 			s.Objects = append(s.Objects, t.moreCronJobs(u, c)...)

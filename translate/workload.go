@@ -200,11 +200,13 @@ func (t *translator) gracePeriod(units []*unit) int64 {
 	return longest
 }
 
-// workload returns the object that keeps the pods of u running.
-func (t *translator) workload(u *unit, p *pod) Object {
+// workload returns the object that keeps the pods of u running, which depend on
+// deps.
+func (t *translator) workload(u *unit, p *pod, deps []Dependency) Object {
 	replicas := ptr(int32(replicasOf(u)))
 	selector := &metav1.LabelSelector{MatchLabels: t.selector(u)}
 	meta := t.workloadMeta(u)
+	annotateNeeds(&meta, deps)
 	history := int32(10)
 	if u.hints.RevisionHistoryLimit != nil {
 		history = *u.hints.RevisionHistoryLimit

@@ -42,7 +42,18 @@ type item struct {
 	manifest *unstructured.Unstructured
 	live     *unstructured.Unstructured // as read beforehand; nil when not there
 	verb     model.Verb
+	hold     hold
 }
+
+// hold says whether a workload is kept from running.
+type hold int
+
+// What may be held.
+const (
+	holdNothing hold = iota
+	holdChanged      // what is created or updated
+	holdAll          // what is as wanted, too
+)
 
 // Apply creates and updates objects, which become members of the project:
 // namespaces and definitions first, then what workloads need, workloads, and
@@ -50,8 +61,22 @@ type item struct {
 // given. An object that is already as wanted is left alone. The change set
 // says what was done, in order, also when the error is not nil.
 func (p *Project) Apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error) {
+	return p.applyHolding(ctx, objects, holdNothing)
+}
+
+// Create is Apply, but workloads that it creates or updates have no pods until
+// they are started, or applied; with anew neither have those that it would leave
+// alone.
+func (p *Project) Create(ctx context.Context, objects []model.Object, anew bool) (model.ChangeSet, error) {
+	if anew {
+		return p.applyHolding(ctx, objects, holdAll)
+	}
+	return p.applyHolding(ctx, objects, holdChanged)
+}
+
+func (p *Project) applyHolding(ctx context.Context, objects []model.Object, h hold) (model.ChangeSet, error) {
 	for {
-		changes, err := p.apply(ctx, objects)
+		changes, err := p.apply(ctx, objects, h)
 		if !errors.Is(err, errNamespaceEnds) {
 			return changes, err
 		}
@@ -66,7 +91,7 @@ func (p *Project) Apply(ctx context.Context, objects []model.Object) (model.Chan
 // errNamespaceEnds is a namespace that was deleted while objects were applied.
 var errNamespaceEnds = errors.New("the namespace is being deleted")
 
-func (p *Project) apply(ctx context.Context, objects []model.Object) (model.ChangeSet, error) {
+func (p *Project) apply(ctx context.Context, objects []model.Object, h hold) (model.ChangeSet, error) {
 	items := make([]*item, len(objects))
 	for i, o := range objects {
 		gk, err := p.client.KindOf(o)
@@ -74,6 +99,9 @@ func (p *Project) apply(ctx context.Context, objects []model.Object) (model.Chan
 			return nil, err
 		}
 		items[i] = &item{object: o, gk: gk, key: model.ObjectKey{Group: gk.Group, Kind: gk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}}
+		if slices.Contains(workloadKinds(), gk) {
+			items[i].hold = h
+		}
 	}
 	slices.SortStableFunc(items, func(a, b *item) int { return rank(a.gk) - rank(b.gk) })
 	if err := p.prepareNamespace(ctx, items); err != nil {
@@ -236,10 +264,15 @@ func (p *Project) applyOne(ctx context.Context, it *item) error {
 		return problem.New(what, errors.New("the cluster has one already that is not the project's"),
 			fmt.Sprintf("rename one of the two, or hand it over: kubectl -n %s label %s %s %s=%s", it.key.Namespace, strings.ToLower(it.key.Kind), it.key.Name, labelPartOf, p.setID()))
 	}
+	if it.hold != holdNothing {
+		if done, err := p.holdBack(ctx, it, what); done || err != nil {
+			return err
+		}
+	}
 	if reason := mustReplace(it); reason != "" {
 		return p.replace(ctx, it, what, reason)
 	}
-	if upToDate(it.manifest, it.live) {
+	if it.hold == holdNothing && upToDate(it.manifest, it.live) {
 		it.verb = model.Unchanged
 		return nil
 	}
@@ -287,6 +320,9 @@ func (p *Project) send(ctx context.Context, it *item) error {
 	default:
 		it.verb = model.Updated
 		p.marks.set(it.key, now)
+	}
+	if it.hold != holdNothing {
+		return nil
 	}
 	return p.resume(ctx, it, now)
 }

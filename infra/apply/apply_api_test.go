@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -54,6 +55,8 @@ func TestAgainstAPIServer(t *testing.T) {
 		"DefinitionsComeBeforeTheirObjects":         testDefinitions,
 		"StoppedServiceStartsAgain":                 testStopStart,
 		"CronJobIsThereAtOnceAndCanBeStopped":       testCronJob,
+		"CreatedServiceRunsWhenItIsStarted":         testCreate,
+		"EndedJobRunsAgainWhenItIsStarted":          testStartEnded,
 		"StoppedServiceStartsWithApply":             testStopApply,
 		"RollbackBringsBackAndApplyGoesForward":     testRollback,
 		"RestartChangesOnlyTheTemplate":             testRestart,
@@ -520,6 +523,90 @@ func testStopStart(t *testing.T, a api) {
 	}
 	if err := p.Stop(t.Context(), "nosuch"); err == nil || !strings.Contains(err.Error(), `find service "nosuch"`) {
 		t.Errorf("unknown service: %v", err)
+	}
+}
+
+func testCreate(t *testing.T, a api) {
+	p := a.project(t)
+	objects := []model.Object{deployment("web", "web:1", 3), job("migrate", "web:1")}
+	running := func() (replicas int32, job bool) {
+		t.Helper()
+		d, err := kube.Get[appsv1.Deployment](t.Context(), a.client, p.namespace, "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := kube.Get[batchv1.Job](t.Context(), a.client, p.namespace, "migrate")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *d.Spec.Replicas, j.Spec.Suspend == nil || !*j.Spec.Suspend
+	}
+	create := func(anew bool) func() error {
+		return func() error { _, err := p.Create(t.Context(), objects, anew); return err }
+	}
+	both := func(do func(context.Context, string) error) func() error {
+		return func() error { return errors.Join(do(t.Context(), "web"), do(t.Context(), "migrate")) }
+	}
+	apply := func() error { _, err := p.Apply(t.Context(), objects); return err }
+	for i, step := range []struct {
+		do       func() error
+		replicas int32
+	}{{create(false), 0}, {create(false), 0}, {both(p.Stop), 0}, {both(p.Start), 3}, {create(false), 3}, {create(true), 0}, {apply, 3}, {create(true), 0}, {both(p.Start), 3}} {
+		if err := step.do(); err != nil {
+			t.Fatalf("step %d: %v", i+1, err)
+		}
+		n, job := running()
+		if n != step.replicas || job != (step.replicas > 0) {
+			t.Errorf("step %d: %d replicas and job %v, want %d", i+1, n, job, step.replicas)
+		}
+		states, err := p.Observe(t.Context())
+		if err != nil || len(states) != 2 || states[1].Created != (step.replicas == 0) {
+			t.Errorf("step %d: %+v, %v", i+1, states, err)
+		}
+	}
+	if changes, err := p.Apply(t.Context(), objects); err != nil || changes.Changed() {
+		t.Errorf("applying what was started changes %s: %v", text(changes), err)
+	}
+	objects = []model.Object{deployment("web", "web:2", 2), job("migrate", "web:2")}
+	if err := create(false)(); err != nil {
+		t.Fatal(err)
+	}
+	if n, job := running(); n != 0 || job {
+		t.Errorf("a new definition runs: %d replicas, job %v", n, job)
+	}
+}
+
+// finishJob ends the pod of a Job well, and so the Job.
+func finishJob(t *testing.T, a api, p *Project, name string) {
+	t.Helper()
+	a.eventually(t, "the Job's pod", func(ctx context.Context) bool {
+		pods, err := kube.List[corev1.Pod](ctx, a.client, p.namespace, model.LabelService+"="+name)
+		if err != nil || len(pods) != 1 {
+			return false
+		}
+		ended := []byte(`{"status":{"phase":"Succeeded"}}`)
+		return a.client.Patch(ctx, podKey(&pods[0]), "status", types.MergePatchType, ended) == nil
+	})
+	a.eventually(t, "the Job's end", func(ctx context.Context) bool {
+		j, err := kube.Get[batchv1.Job](ctx, a.client, p.namespace, name)
+		return err == nil && jobCondition(j, batchv1.JobComplete) != nil
+	})
+}
+
+func testStartEnded(t *testing.T, a api) {
+	p := a.project(t)
+	mustApply(t, p, job("migrate", "web:1"))
+	before, err := kube.Get[batchv1.Job](t.Context(), a.client, p.namespace, "migrate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	finishJob(t, a, p, "migrate")
+	if err := p.Start(t.Context(), "migrate"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := kube.Get[batchv1.Job](t.Context(), a.client, p.namespace, "migrate")
+	if err != nil || after.UID == before.UID || jobCondition(after, batchv1.JobComplete) != nil {
+		t.Errorf("it is the same Job: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -118,22 +119,32 @@ func (p *Project) endPods(ctx context.Context, task *progress.Task) error {
 			return err == nil, err
 		}
 		task.Update(fmt.Sprintf("waiting for %d pods to end", len(pods)))
-		for _, pod := range pods {
-			key := model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}
-			switch {
-			case pod.DeletionTimestamp == nil && !asked[pod.Name]:
+		for i := range pods {
+			pod := &pods[i]
+			if pod.DeletionTimestamp == nil && !asked[pod.Name] {
 				asked[pod.Name] = true
-				err = p.client.Delete(ctx, key, kube.DeleteOptions{UID: pod.UID})
-			case pod.DeletionTimestamp != nil && time.Since(pod.DeletionTimestamp.Time) > lostGrace && p.nodeLost(ctx, pod.Spec.NodeName):
-				var now int64
-				err = p.client.Delete(ctx, key, kube.DeleteOptions{UID: pod.UID, Grace: &now})
+				err = p.client.Delete(ctx, podKey(pod), kube.DeleteOptions{UID: pod.UID})
 			}
-			if err != nil {
+			if err = errors.Join(err, p.removeLost(ctx, pod)); err != nil {
 				return false, err
 			}
 		}
 		return false, nil
 	})
+}
+
+func podKey(pod *corev1.Pod) model.ObjectKey {
+	return model.ObjectKey{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name}
+}
+
+// removeLost removes a pod that should have ended and cannot say so, because its
+// node is lost.
+func (p *Project) removeLost(ctx context.Context, pod *corev1.Pod) error {
+	if pod.DeletionTimestamp == nil || time.Since(pod.DeletionTimestamp.Time) <= lostGrace || !p.nodeLost(ctx, pod.Spec.NodeName) {
+		return nil
+	}
+	var now int64
+	return p.client.Delete(ctx, podKey(pod), kube.DeleteOptions{UID: pod.UID, Grace: &now})
 }
 
 func (p *Project) nodeLost(ctx context.Context, name string) bool {

@@ -57,7 +57,8 @@ func (s *snapshot) services(now time.Time) []model.ServiceState {
 		if service == "" || o.GetLabels()[LabelOneOff] != "" {
 			return
 		}
-		states[service] = &model.ServiceState{Service: service, Kind: kind, Name: o.GetName(), Desired: desired, Ready: ready, Complete: complete}
+		states[service] = &model.ServiceState{Service: service, Kind: kind, Name: o.GetName(), Desired: desired, Ready: ready, Complete: complete,
+			Created: o.GetAnnotations()[annotationCreated] != "", DependsOn: needs(o.GetAnnotations()[AnnotationNeeds])}
 	}
 	for _, d := range s.deployments {
 		_, finished := d.Annotations[annotationFinished]

@@ -16,6 +16,8 @@ const (
 	annotationHash = "berth.dev/applied"
 	// annotationStopped is on workloads that Stop stopped: their replicas.
 	annotationStopped = "berth.dev/stopped"
+	// annotationCreated is on workloads that Create stopped before they ran.
+	annotationCreated = "berth.dev/created"
 	// annotationFinished is on Deployments whose pods have all ended well under
 	// a restart policy by which Docker would leave them so: the hash of the
 	// definition that ran. They are stopped, too.
@@ -24,6 +26,9 @@ const (
 	annotationLog = "berth.dev/finished-log"
 	// annotationRestarted is on pod templates that Restart restarted: when.
 	annotationRestarted = "berth.dev/restarted"
+	// AnnotationNeeds is on workloads: what their services depend on, as
+	// service:condition[:restart][:optional],...
+	AnnotationNeeds = "berth.dev/needs"
 	// AnnotationRestart is on pod templates: compose's restart policy, where
 	// the compose file names one.
 	AnnotationRestart = "berth.dev/restart"

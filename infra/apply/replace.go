@@ -43,6 +43,12 @@ func headless(service *unstructured.Unstructured) bool {
 	return ip == corev1.ClusterIPNone
 }
 
+// jobEnded reports whether a Job will run no more.
+func jobEnded(u *unstructured.Unstructured) bool {
+	job, err := kube.As[batchv1.Job](u)
+	return err == nil && (jobCondition(job, batchv1.JobComplete) != nil || jobCondition(job, batchv1.JobFailed) != nil)
+}
+
 func jobFailed(u *unstructured.Unstructured) bool {
 	job, err := kube.As[batchv1.Job](u)
 	return err == nil && jobCondition(job, batchv1.JobFailed) != nil

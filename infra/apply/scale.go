@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,6 +32,9 @@ func workloadKinds() []schema.GroupKind {
 	}
 }
 
+// errNoWorkload is a service that the cluster does not have.
+var errNoWorkload = errors.New("nothing runs it")
+
 // workloads returns the workloads of a service; none is an error.
 func (p *Project) workloads(ctx context.Context, service string) ([]*unstructured.Unstructured, error) {
 	all, err := p.workloadsBy(ctx, model.LabelService+"="+service+","+LabelOneOff+"!=True")
@@ -50,7 +54,7 @@ func (p *Project) workloads(ctx context.Context, service string) ([]*unstructure
 		}
 	}
 	if len(all) == 0 {
-		return nil, problem.New(fmt.Sprintf("find service %q in namespace %q", service, p.namespace), nil,
+		return nil, problem.New(fmt.Sprintf("find service %q in namespace %q", service, p.namespace), errNoWorkload,
 			"`berth ps --services` lists what runs; `berth up` starts the project")
 	}
 	return all, nil
@@ -213,7 +217,8 @@ func merge(into, from map[string]any) {
 }
 
 // Stop ends the pods of a service and keeps everything else, its number of
-// pods included, for Start. What is stopped already stays so.
+// pods included, for Start. What is stopped already stays so. The runs of a
+// CronJob that are under way end with it, for good.
 func (p *Project) Stop(ctx context.Context, service string) error {
 	workloads, err := p.workloads(ctx, service)
 	if err != nil {
@@ -225,20 +230,8 @@ func (p *Project) Stop(ctx context.Context, service string) error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// Start starts what Stop stopped. What runs already goes on.
-func (p *Project) Start(ctx context.Context, service string) error {
-	workloads, err := p.workloads(ctx, service)
-	if err != nil {
-		return err
-	}
-	for _, w := range workloads {
-		if change := startChange(w); change != nil {
-			unpause(w, change)
-			if err := p.patch(ctx, keyOf(w), change); err != nil {
+		if w.GetKind() == "CronJob" {
+			if err := p.endRuns(ctx, w); err != nil {
 				return err
 			}
 		}
@@ -246,9 +239,51 @@ func (p *Project) Start(ctx context.Context, service string) error {
 	return nil
 }
 
+// endRuns deletes the runs of a CronJob that are under way.
+func (p *Project) endRuns(ctx context.Context, cron *unstructured.Unstructured) error {
+	jobs, err := kube.List[batchv1.Job](ctx, p.client, p.namespace, "")
+	if err != nil {
+		return err
+	}
+	for i := range jobs {
+		j := &jobs[i]
+		if !metav1.IsControlledBy(j, cron) || jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobFailed) != nil {
+			continue
+		}
+		key := model.ObjectKey{Group: "batch", Kind: "Job", Namespace: j.Namespace, Name: j.Name}
+		if err := p.client.Delete(ctx, key, kube.DeleteOptions{UID: j.UID}); err != nil {
+			return problem.New(fmt.Sprintf("end the run %q", j.Name), err, "")
+		}
+	}
+	return nil
+}
+
+// Start starts what Stop stopped and runs again what has ended. What runs
+// already goes on.
+func (p *Project) Start(ctx context.Context, service string) error {
+	workloads, err := p.workloads(ctx, service)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads {
+		change := startChange(w)
+		switch {
+		case change != nil:
+			unpause(w, change)
+			err = p.patch(ctx, keyOf(w), change)
+		case w.GetKind() == "Job" && jobEnded(w):
+			err = p.rerun(ctx, w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unmarked takes off what Stop, or the end of a service, left on a workload.
 func unmarked() map[string]any {
-	return map[string]any{annotationStopped: nil, annotationFinished: nil, annotationLog: nil}
+	return map[string]any{annotationStopped: nil, annotationCreated: nil, annotationFinished: nil, annotationLog: nil}
 }
 
 func stopped(w *unstructured.Unstructured) bool {
@@ -268,7 +303,7 @@ func stopChange(w *unstructured.Unstructured) map[string]any {
 		if n == 0 {
 			return nil
 		}
-		return mark(strconv.FormatInt(n, 10), map[string]any{"replicas": 0})
+		return mark(strconv.FormatInt(n, 10), map[string]any{"replicas": int64(0)})
 	case "DaemonSet":
 		if stopped(w) {
 			return nil
@@ -335,16 +370,25 @@ func (p *Project) EndPods(ctx context.Context, service string, grace int64) erro
 	if err != nil {
 		return err
 	}
+	return p.endAll(ctx, pods, grace)
+}
+
+// endAll ends pods after at most so many seconds.
+func (p *Project) endAll(ctx context.Context, pods []corev1.Pod, grace int64) error {
 	return parallel(ctx, len(pods), func(ctx context.Context, i int) error {
 		key := model.ObjectKey{Kind: "Pod", Namespace: pods[i].Namespace, Name: pods[i].Name}
 		return p.client.Delete(ctx, key, kube.DeleteOptions{UID: pods[i].UID, Grace: &grace})
 	})
 }
 
-// Ended waits until a service has no pods that run or end.
+// Ended waits until a service has no pods that run or end. Those of a lost node
+// are removed.
 func (p *Project) Ended(ctx context.Context, service string) error {
 	return until(ctx, func() (bool, error) {
 		pods, err := p.servicePods(ctx, service)
+		for i := range pods {
+			err = errors.Join(err, p.removeLost(ctx, &pods[i]))
+		}
 		return len(pods) == 0, err
 	})
 }

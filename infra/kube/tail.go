@@ -14,11 +14,12 @@ type TailOptions struct {
 	LogOptions        // Container is left empty
 	Selector   string // labels of the pods
 	Want       func(pod *corev1.Pod, container string) bool
+	Finish     <-chan struct{} // once it is closed no more containers are followed, and Tail returns when those have ended that are; nil: never
 }
 
 // Tail passes on the logs of all chosen containers: what is there in the
 // order of time; with Follow as it comes, those of pods that start later
-// included, until ctx ends. emit is never called twice at once.
+// included, until ctx ends or o.Finish. emit is never called twice at once.
 func (c *Client) Tail(ctx context.Context, namespace string, o TailOptions, emit func(pod *corev1.Pod, line LogLine)) error {
 	if o.Follow {
 		return c.tailFollow(ctx, namespace, o, emit)
@@ -130,8 +131,17 @@ func (c *Client) tailFollow(ctx context.Context, namespace string, o TailOptions
 		name string
 	}
 	followed := map[container]bool{}
+	watching, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	go func() {
+		select {
+		case <-o.Finish:
+			endWatch()
+		case <-watching.Done():
+		}
+	}()
 	first := true // pods of the first list: Tail counts for them alone
-	err := Watch(ctx, c, namespace, o.Selector, func(change Change[*corev1.Pod]) {
+	err := Watch(watching, c, namespace, o.Selector, func(change Change[*corev1.Pod]) {
 		first = first && !change.Synced
 		pod := change.Object
 		if pod == nil || change.Deleted {
@@ -163,8 +173,14 @@ func (c *Client) tailFollow(ctx context.Context, namespace string, o TailOptions
 			})
 		}
 	})
-	cancel()
+	select {
+	case <-o.Finish:
+		err = nil
+	default:
+		cancel()
+	}
 	followers.Wait()
+	cancel()
 	if failure != nil {
 		return failure
 	}

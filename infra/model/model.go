@@ -182,6 +182,14 @@ const (
 	WaitServing WaitCondition = "serving"
 )
 
+// Dependency is what a service depends on, and how.
+type Dependency struct {
+	Service   string        `json:"service"`
+	Condition WaitCondition `json:"condition"`
+	Required  bool          `json:"required"` // it is an error when it fails
+	Restart   bool          `json:"restart"`  // the service restarts with it
+}
+
 // ServiceState is what a cluster shows of one compose service.
 type ServiceState struct {
 	Service  string     `json:"service"`
@@ -191,6 +199,9 @@ type ServiceState struct {
 	Ready    int32      `json:"ready"`
 	Pods     []PodState `json:"pods"`
 	Complete bool       `json:"complete"` // a Job that succeeded
+	Created  bool       `json:"created"`  // and never started
+
+	DependsOn []Dependency `json:"dependsOn,omitempty"` // of all services of its pods
 }
 
 // PodState is what a cluster shows of one pod of a service.

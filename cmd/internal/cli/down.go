@@ -12,7 +12,6 @@ import (
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/gateway"
 	"github.com/berth-dev/berth/infra/image"
-	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/names"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -87,7 +86,7 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 			return err
 		}
 		namespace := translate.Namespace(project)
-		if err := app.deleteProject(ctx, apply.New(client, project, namespace, app.sink()), opts); err != nil {
+		if err := deleteProject(ctx, apply.New(client, project, namespace, app.sink()), opts); err != nil {
 			return err
 		}
 		if err := names.New(client).Remove(ctx, namespace); err != nil {
@@ -100,21 +99,17 @@ func (app *App) down(ctx context.Context, project string, opts downOptions) erro
 	return nil
 }
 
-// deleteProject removes the objects of a project, and ends its pods before if
-// there is a limit to that.
-func (app *App) deleteProject(ctx context.Context, p *apply.Project, opts downOptions) error {
-	if opts.timeout >= 0 {
-		states, err := p.Observe(ctx)
-		if err != nil {
-			return err
-		}
-		if err := app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
-			return stopService(ctx, p, s.Service, opts.timeout)
-		}); err != nil {
-			return err
-		}
+// deleteProject stops the services of a project in order and removes its
+// objects.
+func deleteProject(ctx context.Context, p *apply.Project, opts downOptions) error {
+	states, err := p.Observe(ctx)
+	if err != nil {
+		return err
 	}
-	_, err := p.Delete(ctx, opts.volumes)
+	if err := p.StopServices(ctx, states, nil, opts.timeout); err != nil {
+		return err
+	}
+	_, err = p.Delete(ctx, opts.volumes)
 	return err
 }
 

@@ -155,7 +155,7 @@ func (app *App) downForeign(ctx context.Context, project string, opts downOption
 	if err != nil {
 		return err
 	}
-	if err := app.deleteProject(ctx, apply.New(client, project, translate.Namespace(project), app.sink()), opts); err != nil {
+	if err := deleteProject(ctx, apply.New(client, project, translate.Namespace(project), app.sink()), opts); err != nil {
 		return err
 	}
 	if opts.rmi != "local" {

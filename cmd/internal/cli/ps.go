@@ -27,6 +27,7 @@ const (
 	stateStarting   = "starting"
 	stateRemoving   = "removing"
 	stateStopped    = "stopped"
+	stateCreated    = "created"
 )
 
 type psOptions struct {
@@ -81,7 +82,7 @@ func newPsCommand(app *App) *cobra.Command {
 }
 
 func podStates() []string {
-	return []string{stateRunning, stateRestarting, stateStarting, stateRemoving, stateExited, stateStopped}
+	return []string{stateRunning, stateRestarting, stateStarting, stateRemoving, stateExited, stateStopped, stateCreated}
 }
 
 // psRow is one line of ps; the JSON names are those of docker compose where it
@@ -152,6 +153,8 @@ func psRows(project string, services []model.ServiceState, ports []model.Publish
 		if len(s.Pods) == 0 {
 			row := psRow{Name: s.Name, Service: s.Service, Project: project, State: stateStopped, status: "Stopped", Publishers: published}
 			switch {
+			case s.Created:
+				row.State, row.status = stateCreated, "Created"
 			case s.Complete:
 				row.State, row.status = stateExited, "Exited (0)"
 			case s.Desired > 0:
@@ -238,7 +241,7 @@ func (o psOptions) print(w io.Writer, rows []psRow) error {
 		if len(o.status) > 0 {
 			return !slices.Contains(o.status, r.State)
 		}
-		return !o.all && (r.State == stateExited || r.State == stateStopped)
+		return !o.all && (r.State == stateExited || r.State == stateStopped || r.State == stateCreated)
 	})
 	switch {
 	case o.services:

@@ -7,32 +7,32 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/model"
-	"github.com/berth-dev/berth/infra/progress"
 )
 
 func newRestartCommand(app *App) *cobra.Command {
-	var timeout time.Duration
+	var within time.Duration
+	var grace int
+	var noDeps bool
 	cmd := &cobra.Command{
-		Use:               "restart [SERVICE...]",
-		Short:             "Replace the pods of services; one-shot services run again",
+		Use:   "restart [SERVICE...]",
+		Short: "Replace the pods of services; one-shot services run again",
+		Long: `Replace the pods of services, and of those that restart with them
+(depends_on.X.restart), in the order of their dependencies. One-shot services
+run again.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, states, err := app.startedServices(cmd.Context(), args)
+			r, _, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			return withTimeout(cmd.Context(), timeout, func(ctx context.Context) error {
-				return app.each(ctx, states, "restarting", "restarted", func(ctx context.Context, s model.ServiceState) error {
-					if err := r.Restart(ctx, s.Service); err != nil {
-						return err
-					}
-					return r.Wait(ctx, s.Service, model.WaitHealthy, progress.Discard)
-				})
+			return withTimeout(cmd.Context(), within, func(ctx context.Context) error {
+				return r.RestartServices(ctx, r.states, args, noDeps, grace)
 			})
 		},
 	}
-	addWaitTimeout(cmd.Flags(), &timeout, "give up after this `time`; 0: each service has its own limits")
-	addAlwaysFlag(cmd.Flags(), "no-deps", "leave what depends on the services alone; always so")
+	addGrace(cmd.Flags(), &grace, "end the old pods at once, and kill them after so many `seconds`")
+	cmd.Flags().BoolVar(&noDeps, "no-deps", false, "leave services alone that restart with them")
+	addWaitTimeout(cmd.Flags(), &within, "give up after this `time`; 0: each service has its own limits")
 	return cmd
 }
 

@@ -40,6 +40,7 @@ func TestPsPrints(t *testing.T) {
 		{Service: "db", Kind: "StatefulSet", Name: "db", Desired: 1, Pods: []model.PodState{{Name: "db-0", Phase: "Running", Node: "w2", Image: "postgres:17", Restarts: 2, Since: noon().Add(-time.Hour)}}},
 		{Service: "gone", Kind: "Deployment", Name: "gone"},
 		{Service: "migrate", Kind: "Job", Name: "migrate", Desired: 1, Complete: true, Pods: []model.PodState{{Name: "migrate-x", Phase: "Succeeded", ExitCode: code(0)}}},
+		{Service: "new", Kind: "Deployment", Name: "new", Created: true},
 		{Service: "seed", Kind: "Deployment", Name: "seed", Complete: true},
 		{Service: "web", Kind: "Deployment", Name: "web", Desired: 1, Pods: []model.PodState{{Name: "web-x", Phase: "Running", Node: "w1", Image: "web:1", Health: "starting"}}},
 	}
@@ -53,9 +54,10 @@ db-0    db        Up 1 hour       2          w2                              pos
 web-x   web       Up (starting)   0          w1     127.0.0.1:8080->80/tcp   web:1
 `},
 		{psOptions{quiet: true}, "db-0\nweb-x\n"},
-		{psOptions{services: true, all: true}, "db\ngone\nmigrate\nseed\nweb\n"},
+		{psOptions{services: true, all: true}, "db\ngone\nmigrate\nnew\nseed\nweb\n"},
 		{psOptions{status: []string{stateExited}, quiet: true}, "migrate-x\nseed\n"},
 		{psOptions{status: []string{stateStopped}, services: true}, "gone\n"},
+		{psOptions{status: []string{stateCreated}, services: true}, "new\n"},
 		{psOptions{format: "json", status: []string{stateRunning}}, `{"Name":"db-0","Service":"db","Project":"demo","State":"running","Health":"","ExitCode":0,"Restarts":2,"Node":"w2","Image":"postgres:17","CreatedAt":"0001-01-01T00:00:00Z","Publishers":[]}
 {"Name":"web-x","Service":"web","Project":"demo","State":"running","Health":"starting","ExitCode":0,"Restarts":0,"Node":"w1","Image":"web:1","CreatedAt":"0001-01-01T00:00:00Z","Publishers":[{"URL":"127.0.0.1","TargetPort":80,"PublishedPort":8080,"Protocol":"tcp"}]}
 `},

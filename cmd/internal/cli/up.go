@@ -39,11 +39,13 @@ only what is not done yet.`,
 			if err != nil {
 				return err
 			}
-			if up.NoWait, err = noWait(cmd.Flags(), attach); err != nil {
-				return err
-			}
 			if err := attach.check(cmd.Flags().Changed("detach")); err != nil {
 				return err
+			}
+			if !up.NoStart { // which has its way, as with docker compose
+				if up.NoWait, err = noWait(cmd.Flags(), attach); err != nil {
+					return err
+				}
 			}
 			named := slices.Concat(slices.Collect(maps.Keys(up.Scale)), attach.attach, attach.noAttach)
 			if attach.exitCodeFrom != "" {
@@ -66,7 +68,7 @@ only what is not done yet.`,
 				_, err = fmt.Fprint(app.Out, plan)
 				return err
 			}
-			if attach.stays() {
+			if attach.stays() && !up.NoStart {
 				return app.upAttached(cmd.Context(), s, up, attach)
 			}
 			result, err := s.engine.Up(cmd.Context(), up)
@@ -79,6 +81,9 @@ only what is not done yet.`,
 					progress.Say(app.sink(), progress.Warn, "prune", "images that are not needed any more stay: "+err.Error()) // all serves
 				}
 			}
+			if up.NoStart {
+				result.URLs, result.Ports = nil, nil // nothing answers there
+			}
 			return app.printUp(result, opts.format)
 		},
 	}
@@ -86,6 +91,7 @@ only what is not done yet.`,
 	attach.register(cmd.Flags())
 	cmd.Flags().Bool("wait", true, "wait until everything is ready; with --wait=false only until it is applied")
 	cmd.Flags().BoolP("detach", "d", true, "return when everything is ready; this is the default")
+	cmd.Flags().BoolVar(&opts.NoStart, "no-start", false, "create everything, and start nothing that does not run; start does that")
 	cmd.Flags().BoolVar(&opts.NoRecreate, "no-recreate", false, "leave services that the cluster has as they are")
 	cmd.Flags().StringVar(&opts.Pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, missing or never")
 	cmd.MarkFlagsMutuallyExclusive("no-recreate", "force-recreate")

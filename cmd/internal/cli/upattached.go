@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/apply"
-	"github.com/berth-dev/berth/infra/kube"
-	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
@@ -114,8 +110,7 @@ func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions
 	if a.exit() == nil && upErr != nil && !a.failed(ctx, ended) {
 		return errors.Join(upErr, a.stop(ctx))
 	}
-	err = a.follow(ctx, ended)
-	if err = errors.Join(err, a.stop(ctx)); err != nil {
+	if err := a.follow(ctx, ended); err != nil {
 		return err
 	}
 	return a.status(ctx)
@@ -169,63 +164,15 @@ func (a *attachment) failed(ctx context.Context, ended <-chan struct{}) bool {
 	return false
 }
 
-// follow prints the logs until a container has ended, and then what is left of
-// them.
-func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
-	states, err := a.running.Observe(ctx)
-	if err != nil {
-		return err
-	}
-	a.running.states = states
-	printer := a.app.newLogPrinter(a.running, a.chosen, logsOptions{follow: true, noPrefix: a.opts.noPrefix, timestamps: a.opts.timestamps})
-	defer printer.flush()
-	last := map[string]time.Time{} // by pod and container, of the last line
-	options := kube.TailOptions{
-		LogOptions: kube.LogOptions{Follow: true, Tail: -1, Since: a.since, Earlier: true}, Selector: model.LabelService + "," + apply.LabelOneOff + "!=True",
-		Want: func(pod *corev1.Pod, container string) bool {
-			return a.prints(apply.ServiceOf(pod, container))
-		},
-	}
-	finished := slices.DeleteFunc(slices.Clone(states), func(s model.ServiceState) bool { return !a.prints(s.Service) })
-	if err := printer.kept(ctx, a.running, finished, options.LogOptions); err != nil {
-		return err
-	}
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-ended:
-			stop()
-		case <-following.Done():
-		}
-	}()
-	err = a.running.kube.Tail(following, a.running.Namespace(), options, func(pod *corev1.Pod, l kube.LogLine) {
-		last[pod.Name+"/"+l.Container] = l.Time
-		printer.line(pod, l)
-	})
-	if following.Err() == nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return nil // stopping everything comes next
-	}
-	options.Follow = false
-	seen := maps.Clone(last)
-	return a.running.kube.Tail(ctx, a.running.Namespace(), options, func(pod *corev1.Pod, l kube.LogLine) {
-		if l.Time.After(seen[pod.Name+"/"+l.Container]) {
-			printer.line(pod, l)
-		}
-	})
-}
-
 // prints reports whether the logs of a service are wanted.
 func (a *attachment) prints(service string) bool {
 	wanted := len(a.opts.attach) == 0 || slices.Contains(a.opts.attach, service)
 	return wanted && slices.Contains(a.chosen, service) && !slices.Contains(a.opts.noAttach, service)
 }
 
-// stopFor is how long stopping may take after an interrupt.
-const stopFor = 2 * time.Minute
+// stopFor is how long stopping everything may take: grace periods one after the
+// other. A second interrupt ends berth at once.
+const stopFor = 15 * time.Minute
 
 // stop ends all pods of the services.
 func (a *attachment) stop(ctx context.Context) error {
@@ -238,10 +185,7 @@ func (a *attachment) stop(ctx context.Context) error {
 	if e := a.exit(); e != nil {
 		progress.Say(a.app.sink(), progress.Note, e.Service, fmt.Sprintf("pod %s ended with status %d: stopping everything", e.Pod, e.Code))
 	}
-	states = slices.DeleteFunc(states, func(s model.ServiceState) bool { return !slices.Contains(a.chosen, s.Service) })
-	err = a.app.each(ctx, states, "stopping", "stopped", func(ctx context.Context, s model.ServiceState) error {
-		return stopService(ctx, a.running.Project, s.Service, a.opts.timeout)
-	})
+	err = a.running.StopServices(ctx, states, a.chosen, a.opts.timeout)
 	a.app.settle()
 	return err
 }

@@ -58,12 +58,15 @@ func serve([]string) int {
 	})
 	go udp(port)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGTERM)
 	go func() {
 		for s := range signals {
 			fmt.Println("signal", s)
-			if s == syscall.SIGUSR1 {
+			switch s {
+			case syscall.SIGUSR1:
 				os.Exit(0)
+			case syscall.SIGTERM:
+				os.Exit(2) // as Go programs do that do not listen to it
 			}
 		}
 	}()
