@@ -9,11 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-dev/berth/infra/agent"
 	"github.com/berth-dev/berth/infra/cluster"
@@ -133,7 +135,7 @@ func (app *App) starter(r *running, pod model.PodState, o execOptions, args []st
 			return err
 		}
 		by := cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, Dir: o.workdir, Env: o.env, Detach: o.detach}
-		if by.User, err = app.userIn(ctx, pod, o.user); err != nil {
+		if by.User, err = app.userIn(ctx, r, pod, o.user); err != nil {
 			return err
 		}
 		e.Command = args
@@ -141,16 +143,43 @@ func (app *App) starter(r *running, pod model.PodState, o execOptions, args []st
 	}
 }
 
-// userIn finds a user of a container, nil for "".
-func (app *App) userIn(ctx context.Context, pod model.PodState, name string) (u *docker.User, err error) {
+// userIn finds a user of a container, with the groups that all processes of the
+// pod have; nil for "".
+func (app *App) userIn(ctx context.Context, r *running, pod model.PodState, name string) (u *docker.User, err error) {
 	if name == "" {
 		return nil, nil
+	}
+	live, err := kube.Get[corev1.Pod](ctx, r.kube, r.Namespace(), pod.Name)
+	if err != nil {
+		return nil, err
 	}
 	err = app.inContainer(ctx, pod, func(c container) error {
 		u, err = userOf(ctx, c.node, c.id, name)
 		return err
 	})
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	u.Sgids = append(u.Sgids, podGroups(live)...)
+	return u, nil
+}
+
+// podGroups are the groups that the definition of a pod gives to all of its
+// processes: group_add, and that of its volumes.
+func podGroups(pod *corev1.Pod) []int {
+	s := pod.Spec.SecurityContext
+	if s == nil {
+		return nil
+	}
+	all := slices.Clone(s.SupplementalGroups)
+	if s.FSGroup != nil {
+		all = append(all, *s.FSGroup)
+	}
+	groups := make([]int, len(all))
+	for i, gid := range all {
+		groups[i] = int(gid)
+	}
+	return groups
 }
 
 // userOf finds a user in the files of a container.
