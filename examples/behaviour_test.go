@@ -591,7 +591,7 @@ services:
 		var names []string
 		for line := range strings.Lines(stderr) {
 			for _, name := range []string{"web", "api", "db"} {
-				if strings.Contains(line, name) && strings.Contains(line, state) {
+				if strings.Contains(line, name) && strings.Contains(line, state) && !slices.Contains(names, name) {
 					names = append(names, name)
 				}
 			}

@@ -8,7 +8,7 @@ func serviceKeys() []key {
 		loaded(extension, "berth's own settings"),
 		attr("restart", ok("the kind of the workload")),
 		attr("scale", ok("replicas")).withZero(),
-		attr("attach", near("berth up shows logs of all services it is asked for", "berth logs SERVICE")),
+		attr("attach", near("an up that stays leaves out its logs, berth dev shows them", "berth logs SERVICE")),
 		attr("container_name", ok("the container's name, and a further name of the service")),
 		attr("links[]", ok("a further name of the other service, which is started first")),
 		attr("external_links[]", lost("containers outside the project are not in the cluster", "use extra_hosts, or x-berth.serviceType: ExternalName")),

@@ -53,7 +53,7 @@ func (o *onceOptions) after(ctx context.Context, app *App, project string, err e
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downWithin)
 	defer cancel()
-	return errors.Join(err, app.down(ctx, project, downOptions{}))
+	return errors.Join(err, app.down(ctx, project, downOptions{timeout: ownGrace}))
 }
 
 // shell runs a command line of the user on this machine and passes its exit

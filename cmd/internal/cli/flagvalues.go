@@ -67,13 +67,16 @@ func (f limitFlag) Set(text string) error {
 	return nil
 }
 
+// ownGrace lets pods end within their services' stop_grace_period.
+const ownGrace = -1
+
 // A graceFlag is the number of seconds after which pods that are to end are
-// killed; -1 until it is given.
+// killed; ownGrace until it is given.
 type graceFlag struct{ seconds *int }
 
 // addGrace adds the flag --timeout of verbs that end pods.
 func addGrace(flags *pflag.FlagSet, seconds *int, usage string) {
-	*seconds = -1
+	*seconds = ownGrace
 	flags.VarP(graceFlag{seconds}, "timeout", "t", usage+"; default: the services' stop_grace_period")
 }
 

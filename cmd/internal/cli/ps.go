@@ -76,6 +76,7 @@ func newPsCommand(app *App) *cobra.Command {
 	flags.BoolVar(&opts.services, "services", false, "print the names of the services alone")
 	flags.StringArrayVar(&opts.status, "status", nil, "only pods in this `state`: "+strings.Join(podStates(), ", "))
 	flags.StringArrayVar(&opts.filters, "filter", nil, "the same, as `status=STATE`")
+	addAlwaysFlag(flags, "orphans", "show services that the compose file no longer has, too; always so")
 	addAlwaysFlag(flags, "no-trunc", "print whole names; always so")
 	addFormatFlag(cmd, &opts.format)
 	return cmd

@@ -1,6 +1,11 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+)
 
 func newStopCommand(app *App) *cobra.Command {
 	var grace int
@@ -21,16 +26,22 @@ func newStopCommand(app *App) *cobra.Command {
 }
 
 func newStartCommand(app *App) *cobra.Command {
-	return &cobra.Command{
+	var within time.Duration
+	cmd := &cobra.Command{
 		Use:               "start [SERVICE...]",
-		Short:             "Start stopped services again",
+		Short:             "Start stopped services again, with what they depend on",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, _, err := app.startedServices(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			return r.StartServices(cmd.Context(), r.states, args)
+			return withTimeout(cmd.Context(), within, func(ctx context.Context) error {
+				return r.StartServices(ctx, r.states, args)
+			})
 		},
 	}
+	addAlwaysFlag(cmd.Flags(), "wait", "wait until the services are ready; always so")
+	addWaitTimeout(cmd.Flags(), &within, "give up after this `time`; 0: each service has its own limits")
+	return cmd
 }

@@ -116,7 +116,7 @@ func noWait(flags *pflag.FlagSet, attach attachOptions) (bool, error) {
 		return false, misuse("up --detach=false", errors.New("up returns when everything is ready"),
 			"berth dev stays and follows the logs, and so does berth logs -f; --abort-on-container-exit stays until a container ends")
 	}
-	for _, name := range []string{"timeout", "no-log-prefix", "timestamps", "attach", "no-attach"} {
+	for _, name := range []string{"timeout", "no-log-prefix", "timestamps", "attach", "attach-dependencies", "no-attach", "no-color"} {
 		if flags.Changed(name) {
 			return false, misuse("up --"+name, errors.New("it is for an up that stays"), "add --abort-on-container-exit, or leave it out")
 		}

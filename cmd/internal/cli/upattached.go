@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/pflag"
 
 	"github.com/berth-dev/berth/devloop"
@@ -25,8 +26,10 @@ type attachOptions struct {
 	timeout      int
 	noPrefix     bool
 	timestamps   bool
-	attach       []string // services whose logs are printed; none: of all
+	attach       []string // services whose logs are printed; none: of those that the user named
+	withDeps     bool     // and of what these depend on
 	noAttach     []string // and of these not
+	noColor      bool
 }
 
 func (o *attachOptions) register(flags *pflag.FlagSet) {
@@ -36,6 +39,8 @@ func (o *attachOptions) register(flags *pflag.FlagSet) {
 	addGrace(flags, &o.timeout, "kill after so many `seconds` when everything is stopped")
 	flags.BoolVar(&o.noPrefix, "no-log-prefix", false, "print logs without the services' names")
 	flags.StringArrayVar(&o.attach, "attach", nil, "print the logs of `SERVICE` alone; may be repeated")
+	flags.BoolVar(&o.withDeps, "attach-dependencies", false, "print the logs of what the named services depend on, too")
+	flags.BoolVar(&o.noColor, "no-color", false, "print logs without colours")
 	flags.StringArrayVar(&o.noAttach, "no-attach", nil, "leave out the logs of `SERVICE`; may be repeated")
 	flags.BoolVar(&o.timestamps, "timestamps", false, "print the time of each line of the logs")
 }
@@ -51,6 +56,9 @@ func (o attachOptions) check(detach bool) error {
 	if detach {
 		return misuse("up --detach", errors.New("it returns when everything is ready, and the other flags ask it to stay until a container ends"), "leave out --detach")
 	}
+	if len(o.attach) > 0 && o.withDeps {
+		return misuse("up", errors.New("--attach and --attach-dependencies exclude each other"), "leave one of them out")
+	}
 	if o.onExit && o.onFailure {
 		return misuse("up", errors.New("--abort-on-container-exit and --abort-on-container-failure exclude each other"), "leave one of them out")
 	}
@@ -65,6 +73,7 @@ type attachment struct {
 	opts    attachOptions
 	since   time.Time
 	chosen  []string        // services that it is about: those the user named, with what they depend on
+	printed []string        // those of them whose logs are printed
 	awaited map[string]bool // services that others wait for to complete: their good end is no reason to stop
 
 	mu    sync.Mutex
@@ -81,7 +90,7 @@ func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions
 		return err
 	}
 	a := &attachment{
-		app: app, chosen: chosen, session: s, opts: opts, since: time.Now(), awaited: completers(s.input), codes: map[string]int{},
+		app: app, chosen: chosen, printed: opts.printed(s.input.Project, up.Services, chosen), session: s, opts: opts, since: time.Now(), awaited: completers(s.input), codes: map[string]int{},
 		running: &running{Project: s.deploy, kube: s.kube, name: s.input.Project.Name, known: s.input.Project.ServiceNames()},
 	}
 	watching, endWatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -164,11 +173,24 @@ func (a *attachment) failed(ctx context.Context, ended <-chan struct{}) bool {
 	return false
 }
 
-// prints reports whether the logs of a service are wanted.
-func (a *attachment) prints(service string) bool {
-	wanted := len(a.opts.attach) == 0 || slices.Contains(a.opts.attach, service)
-	return wanted && slices.Contains(a.chosen, service) && !slices.Contains(a.opts.noAttach, service)
+// printed chooses the services whose logs are printed, of those that up is
+// about: those that --attach names, else those that the user named and that do
+// not say `attach: false`.
+func (o attachOptions) printed(p *types.Project, named, chosen []string) []string {
+	return slices.DeleteFunc(slices.Clone(chosen), func(service string) bool {
+		if slices.Contains(o.noAttach, service) {
+			return true
+		}
+		if len(o.attach) > 0 {
+			return !slices.Contains(o.attach, service)
+		}
+		attach := p.Services[service].Attach
+		return attach != nil && !*attach || len(named) > 0 && !o.withDeps && !slices.Contains(named, service)
+	})
 }
+
+// prints reports whether the logs of a service are wanted.
+func (a *attachment) prints(service string) bool { return slices.Contains(a.printed, service) }
 
 // stopFor is how long stopping everything may take: grace periods one after the
 // other. A second interrupt ends berth at once.

@@ -3,9 +3,11 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -38,5 +40,26 @@ func TestAttachedLogsPrintEachLineOnce(t *testing.T) {
 	logs.followed(db, line(5, "db ends"))
 	if want := "one\nthree\ntwo\nfour\ndb one\ndb ends\n"; out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestAttachedServicesAreThoseOfCompose(t *testing.T) {
+	no := false
+	p := &types.Project{Services: types.Services{"web": {}, "db": {}, "quiet": {Attach: &no}}}
+	all := []string{"db", "quiet", "web"}
+	for _, c := range []struct {
+		opts  attachOptions
+		named []string
+		want  string
+	}{
+		{attachOptions{}, nil, "db web"},
+		{attachOptions{}, []string{"web"}, "web"},
+		{attachOptions{withDeps: true}, []string{"web"}, "db web"},
+		{attachOptions{attach: []string{"quiet", "web"}}, nil, "quiet web"},
+		{attachOptions{noAttach: []string{"web"}}, nil, "db"},
+	} {
+		if got := strings.Join(c.opts.printed(p, c.named, all), " "); got != c.want {
+			t.Errorf("%+v of %v: got %q, want %q", c.opts, c.named, got, c.want)
+		}
 	}
 }

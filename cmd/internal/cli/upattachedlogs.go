@@ -73,7 +73,7 @@ func (a *attachment) follow(ctx context.Context, ended <-chan struct{}) error {
 		return errors.Join(err, a.stop(ctx))
 	}
 	a.running.states = states
-	printer := a.app.newLogPrinter(a.running, a.chosen, logsOptions{follow: true, noPrefix: a.opts.noPrefix, timestamps: a.opts.timestamps})
+	printer := a.app.newLogPrinter(a.running, a.printed, logsOptions{follow: true, noPrefix: a.opts.noPrefix, noColor: a.opts.noColor, timestamps: a.opts.timestamps})
 	defer printer.flush()
 	logs := &attachedLogs{printer: printer, last: map[string]time.Time{}, fetched: map[fetchedLine]int{}}
 	stopped := make(chan struct{})

@@ -37,7 +37,7 @@ func newWaitCommand(app *App) *cobra.Command {
 				}
 			}
 			if down {
-				if err := app.down(cmd.Context(), r.name, downOptions{}); err != nil {
+				if err := app.down(cmd.Context(), r.name, downOptions{timeout: ownGrace}); err != nil {
 					return err
 				}
 			}
