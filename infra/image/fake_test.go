@@ -33,6 +33,7 @@ type fakeNode struct {
 	running   map[string]bool         // names of images that containers use
 	imports   int                     // how many were tried
 	received  []int                   // layer blobs in each
+	mirrors   map[string]error        // registries that it can pull from, and how that ends
 	asked     []string                // of it, in order
 	silent    bool                    // an import does not say what it has unpacked
 	before    func(n *fakeNode) error // called by Import first; may change the node
@@ -203,6 +204,24 @@ func (n *fakeNode) Images(context.Context) ([]NodeImage, error) {
 	}
 	slices.SortFunc(list, func(a, b NodeImage) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+func (n *fakeNode) Mirrors(_ context.Context, registry string) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.mirrors[registry]
+	return ok, nil
+}
+
+func (n *fakeNode) Pull(_ context.Context, ref string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	registry, _, _ := strings.Cut(ref, "/")
+	if err := n.mirrors[registry]; err != nil {
+		return err
+	}
+	n.images[ref] = NodeImage{Name: ref, Target: digest.FromString(ref)}
+	return nil
 }
 
 // Remove drops the snapshots that no image needs any more, as containerd's

@@ -245,6 +245,22 @@ func (n *KindNode) Images(ctx context.Context) ([]NodeImage, error) {
 	return images, nil
 }
 
+// Mirrors looks where containerd does: in the folders of hosts files, and in the
+// sections of its configuration that older versions have.
+func (n *KindNode) Mirrors(ctx context.Context, registry string) (bool, error) {
+	const dir = "/etc/containerd/certs.d/"
+	out, err := n.shell.run(ctx, "if [ -e "+quote(dir+registry+"/hosts.toml")+" ] || [ -e "+dir+"_default/hosts.toml ] || "+
+		`grep -Eq 'registry"?[.](mirrors|configs)' /etc/containerd/config.toml; then echo yes; fi`)
+	return strings.TrimSpace(out) == "yes", err
+}
+
+// Pull goes through the kubelet's interface, where mirrors and credentials of the
+// node apply.
+func (n *KindNode) Pull(ctx context.Context, ref string) error {
+	_, err := n.shell.run(ctx, "crictl pull "+quote(ref))
+	return err
+}
+
 // Remove waits until containerd has dropped what nothing uses any more.
 func (n *KindNode) Remove(ctx context.Context, names []string) error {
 	if len(names) == 0 {

@@ -27,6 +27,11 @@ type Node interface {
 	Tag(ctx context.Context, source string, names []string, labels map[string]string) error
 	// Images lists every record of an image, and says which run.
 	Images(ctx context.Context) ([]NodeImage, error)
+	// Mirrors reports whether the node was told of a way to a registry, which the
+	// engine need not know.
+	Mirrors(ctx context.Context, registry string) (bool, error)
+	// Pull has the node pull an image by itself, as the kubelet would.
+	Pull(ctx context.Context, ref string) error
 	// Remove takes records off; those that are gone are no error.
 	Remove(ctx context.Context, names []string) error
 }
