@@ -44,11 +44,7 @@ func (d *hintDecoder) checkService(path string, h serviceHints, services map[str
 	if h.TLSSecret != "" && !isDNSName(h.TLSSecret) {
 		d.fail(path+".tlsSecret", fmt.Sprintf("%q is no name of a Secret", h.TLSSecret), "")
 	}
-	for i, name := range h.ImagePullSecrets {
-		if !isDNSName(name) {
-			d.fail(itemPath(path, "imagePullSecrets", i), fmt.Sprintf("%q is no name of a Secret", name), "")
-		}
-	}
+	d.checkPullSecrets(path, h.ImagePullSecrets)
 	for i, p := range h.Ports {
 		if _, err := parsePort(p); err != nil {
 			d.fail(itemPath(path, "ports", i), err.Error(), "")

@@ -25,6 +25,10 @@ func (t *translator) images() []Image {
 		if i.Build == nil {
 			i.Build = build
 		}
+		i.addPullSecrets(t.hints.ImagePullSecrets)
+		if u := t.services[service]; u != nil {
+			i.addPullSecrets(u.hints.ImagePullSecrets)
+		}
 		if n := len(i.Services); n == 0 || i.Services[n-1] != service {
 			i.Services = append(i.Services, service)
 		}

@@ -34,6 +34,7 @@ type translator struct {
 	target    Target
 	namespace string
 	report    *reporter
+	hints     ProjectHints
 
 	units     []*unit // services, then compose jobs, each sorted by name
 	services  map[string]*unit
@@ -173,7 +174,7 @@ func imageRef(project string, u *unit) string {
 // readHints decodes and checks every x-berth of the project.
 func (t *translator) readHints() error {
 	d := hintDecoder{positions: t.in.Positions}
-	d.project(t.project)
+	t.hints = d.project(t.project)
 	for _, u := range t.units {
 		if raw := u.svc.Extensions[extension]; raw != nil {
 			path := u.path + "." + extension

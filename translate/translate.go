@@ -49,6 +49,7 @@ func (t *translator) sharedObjects(groups []aliasGroup) []Object {
 	out := []Object{t.namespaceObject()}
 	out = append(out, t.claimObjects()...)
 	out = append(out, t.bindClaims.objects(t)...)
+	out = append(out, t.pullSecret()...)
 	out = append(out, t.files.objects()...)
 	out = append(out, t.policies()...)
 	for _, u := range t.units {

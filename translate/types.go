@@ -130,6 +130,8 @@ type Target struct {
 	// own search list.
 	DNSAddress, DNSZone string
 	Nodes               int // nodes that take pods, 0 when unknown
+	// PullSecret is what nodes pull images with, a dockerconfigjson; nil for none.
+	PullSecret []byte
 }
 
 // Mount is a host directory and where nodes see it.
@@ -224,11 +226,12 @@ type PublishedPort struct {
 
 // Image is an image the project needs.
 type Image struct {
-	Ref        string             // `image`, or <project>-<service> of a service that only builds
-	Build      *types.BuildConfig // nil for images that are pulled
-	Services   []string           // sorted
-	PullPolicy string             // compose's pull_policy, "" when unset
-	Platform   string             // os/arch[/variant], "" for the node's
+	Ref         string             // `image`, or <project>-<service> of a service that only builds
+	Build       *types.BuildConfig // nil for images that are pulled
+	Services    []string           // sorted
+	PullPolicy  string             // compose's pull_policy, "" when unset
+	Platform    string             // os/arch[/variant], "" for the node's
+	PullSecrets []string           // Secrets that pods pull it with
 }
 
 // Status is how well an attribute was kept.

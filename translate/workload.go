@@ -169,13 +169,9 @@ func (t *translator) podSpec(u *unit, units []*unit) corev1.PodSpec {
 		Tolerations:                   t.tolerations(u),
 		RuntimeClassName:              t.runtimeClass(u),
 		SecurityContext:               t.podSecurity(units),
+		ImagePullSecrets:              t.pullSecrets(units),
 	}
 	for _, m := range units {
-		for _, name := range m.hints.ImagePullSecrets {
-			if secret := (corev1.LocalObjectReference{Name: name}); !slices.Contains(spec.ImagePullSecrets, secret) {
-				spec.ImagePullSecrets = append(spec.ImagePullSecrets, secret)
-			}
-		}
 		t.sharedNamespaces(&spec, m)
 	}
 	return spec

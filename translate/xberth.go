@@ -16,7 +16,8 @@ const extension = "x-berth"
 
 // ProjectHints is x-berth at the top of a compose file.
 type ProjectHints struct {
-	Cluster ClusterHints `json:"cluster"`
+	Cluster          ClusterHints `json:"cluster"`
+	ImagePullSecrets hintList     `json:"imagePullSecrets"` // of every service
 }
 
 // ClusterHints say which cluster the project wants.
@@ -113,6 +114,7 @@ func HintsOf(p *types.Project, positions Positions) (ProjectHints, error) {
 func (d *hintDecoder) project(p *types.Project) ProjectHints {
 	var h ProjectHints
 	d.decode(extension, p.Extensions[extension], &h)
+	d.checkPullSecrets(extension, h.ImagePullSecrets)
 	d.choice(extension+".cluster.ingress", h.Cluster.Ingress, "", "ingress-nginx", "traefik", "none")
 	return h
 }

@@ -659,6 +659,9 @@ func testStopApply(t *testing.T, a api) {
 	}
 }
 
+// nothingToBring is for nodes that have all images.
+func nothingToBring(context.Context, []string) error { return nil }
+
 func testRollback(t *testing.T, a api) {
 	p := a.project(t)
 	for i, image := range []string{"web:1", "web:2", "web:3"} {
@@ -675,13 +678,20 @@ func testRollback(t *testing.T, a api) {
 		}
 		return d.Spec.Template.Spec.Containers[0].Image
 	}
-	if n, err := p.Rollback(t.Context(), "web", 0); err != nil || n != 2 || image() != "web:2" {
+	gone := errors.New("its image is gone")
+	if _, err := p.Rollback(t.Context(), "web", 0, func(_ context.Context, images []string) error {
+		equal(t, "to bring", strings.Join(images, " "), "web:2")
+		return gone
+	}); !errors.Is(err, gone) || image() != "web:3" {
+		t.Errorf("an image that cannot be had: %v, and %s runs", err, image())
+	}
+	if n, err := p.Rollback(t.Context(), "web", 0, nothingToBring); err != nil || n != 2 || image() != "web:2" {
 		t.Fatalf("rolled back to %d with %s: %v", n, image(), err)
 	}
-	if _, err := p.Rollback(t.Context(), "web", 99); err == nil || !strings.Contains(err.Error(), "there is no revision 99") {
+	if _, err := p.Rollback(t.Context(), "web", 99, nothingToBring); err == nil || !strings.Contains(err.Error(), "there is no revision 99") {
 		t.Errorf("unknown revision: %v", err)
 	}
-	if n, err := p.Rollback(t.Context(), "web", 1); err != nil || n != 1 || image() != "web:1" {
+	if n, err := p.Rollback(t.Context(), "web", 1, nothingToBring); err != nil || n != 1 || image() != "web:1" {
 		t.Fatalf("rolled back to %d with %s: %v", n, image(), err)
 	}
 	equal(t, "up", mustApply(t, p, deployment("web", "web:3", 1)), "Deployment/web updated")

@@ -223,7 +223,7 @@ func TestRolloutReplacesEveryPod(t *testing.T) {
 			t.Errorf("%d pods, %d ready", live, states[0].Ready)
 		}
 	}
-	if n, err := l.Rollback(ctx, "web", 0); err != nil || n != 1 {
+	if n, err := l.Rollback(ctx, "web", 0, nothingToBring); err != nil || n != 1 {
 		t.Errorf("rolled back to %d, %v", n, err)
 	}
 	if err := l.Wait(ctx, "web", model.WaitHealthy, progress.Discard); err != nil {

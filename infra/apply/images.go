@@ -20,16 +20,7 @@ func (p *Project) Images(ctx context.Context) ([]string, error) {
 
 func (s *snapshot) images() []string {
 	named := map[string]bool{}
-	add := func(pod corev1.PodSpec) {
-		for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
-			named[c.Image] = true
-		}
-		for _, v := range pod.Volumes {
-			if v.Image != nil {
-				named[v.Image.Reference] = true
-			}
-		}
-	}
+	add := func(pod corev1.PodSpec) { addImages(named, pod) }
 	for _, d := range s.deployments {
 		add(d.Spec.Template.Spec)
 	}
@@ -48,6 +39,18 @@ func (s *snapshot) images() []string {
 	for _, pod := range s.pods {
 		add(pod.Spec)
 	}
-	delete(named, "")
 	return slices.Sorted(maps.Keys(named))
+}
+
+// addImages notes the images that a pod is made of.
+func addImages(named map[string]bool, pod corev1.PodSpec) {
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		named[c.Image] = true
+	}
+	for _, v := range pod.Volumes {
+		if v.Image != nil {
+			named[v.Image.Reference] = true
+		}
+	}
+	delete(named, "")
 }

@@ -239,6 +239,29 @@ func TestTroubleMustLastItsGrace(t *testing.T) {
 	}
 }
 
+// A registry that wants credentials needs other advice than a wrong name.
+func TestPullThatIsRefusedSaysHowToGiveCredentials(t *testing.T) {
+	hint := func(message string, secrets ...string) string {
+		s := newScene()
+		s.waiting("ImagePullBackOff", message)
+		for _, name := range secrets {
+			s.pod.Spec.ImagePullSecrets = append(s.pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+		}
+		return podTrouble(s.pod, "web").hint
+	}
+	const refused = "pulling from host r.example failed with status code [manifests 1]: 401 Unauthorized"
+	for _, c := range []struct{ got, want string }{
+		{hint("no such host"), "docker pull web:1"},
+		{hint(refused), "--pull-secret"},
+		{hint(refused), "x-berth.imagePullSecrets"},
+		{hint(refused, "mine"), "Secret mine"},
+	} {
+		if !strings.Contains(c.got, c.want) {
+			t.Errorf("%q does not say %q", c.got, c.want)
+		}
+	}
+}
+
 func TestMissingServiceIsATrouble(t *testing.T) {
 	v := newSnapshot().judge("web", model.WaitHealthy, dawn())
 	if v.done || len(v.troubles) != 1 || v.troubles[0].grace != graceMissing {

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -19,11 +21,23 @@ import (
 
 // Revision is one earlier or current definition of a service's pods.
 type Revision struct {
-	Number  int    `json:"revision"`
-	Image   string `json:"image"` // of the first container
-	Current bool   `json:"current"`
-	patch   []byte // a JSON patch or strategic merge patch that brings it back
+	Number  int      `json:"revision"`
+	Image   string   `json:"image"` // of the first container
+	Current bool     `json:"current"`
+	Images  []string `json:"-"` // of all containers and volumes, sorted
+	patch   []byte   // a JSON patch or strategic merge patch that brings it back
 	kind    types.PatchType
+}
+
+// of fills in the images of a revision's pods.
+func (r Revision) of(pod corev1.PodSpec) Revision {
+	named := map[string]bool{}
+	addImages(named, pod)
+	r.Images = slices.Sorted(maps.Keys(named))
+	if len(pod.Containers) > 0 {
+		r.Image = pod.Containers[0].Image
+	}
+	return r
 }
 
 // Revisions lists what a service can be rolled back to, newest first.
@@ -37,8 +51,9 @@ func (p *Project) Revisions(ctx context.Context, service string) ([]Revision, er
 
 // Rollback brings back an earlier definition of a service's pods, until the
 // project is applied again: to is a revision's number, 0 for the one before
-// the current one. It returns the number.
-func (p *Project) Rollback(ctx context.Context, service string, to int) (int, error) {
+// the current one. bring sees to it that the nodes have its images. It returns
+// the number.
+func (p *Project) Rollback(ctx context.Context, service string, to int, bring func(context.Context, []string) error) (int, error) {
 	w, err := p.rollbackTarget(ctx, service)
 	if err != nil {
 		return 0, err
@@ -56,6 +71,9 @@ func (p *Project) Rollback(ctx context.Context, service string, to int) (int, er
 		return 0, problem.New(what, fmt.Errorf("there is no revision %d", to), fmt.Sprintf("berth rollback %s --list", service))
 	case all[i].Current:
 		return 0, problem.New(what, fmt.Errorf("revision %d is the current one", to), fmt.Sprintf("berth rollback %s --list", service))
+	}
+	if err := bring(ctx, all[i].Images); err != nil {
+		return 0, fmt.Errorf("%s to revision %d: %w", what, all[i].Number, err)
 	}
 	if err := p.client.Patch(ctx, keyOf(w), "", all[i].kind, all[i].patch); err != nil {
 		return 0, problem.New(what, err, "")
@@ -110,10 +128,7 @@ func (p *Project) deploymentRevisions(ctx context.Context, w *unstructured.Unstr
 			return nil, err
 		}
 		r := Revision{Number: revisionOf(rs), patch: patch, kind: types.JSONPatchType}
-		if len(template.Spec.Containers) > 0 {
-			r.Image = template.Spec.Containers[0].Image
-		}
-		all = append(all, r)
+		all = append(all, r.of(template.Spec))
 	}
 	return all, nil
 }
@@ -130,20 +145,13 @@ func (p *Project) controllerRevisions(ctx context.Context, w *unstructured.Unstr
 			continue
 		}
 		var data struct {
-			Spec struct {
-				Template struct {
-					Spec struct{ Containers []struct{ Image string } }
-				}
-			}
+			Spec struct{ Template corev1.PodTemplateSpec }
 		}
 		if err := json.Unmarshal(cr.Data.Raw, &data); err != nil {
 			return nil, fmt.Errorf("read revision %s: %w", strconv.FormatInt(cr.Revision, 10), err)
 		}
 		r := Revision{Number: int(cr.Revision), patch: cr.Data.Raw, kind: types.StrategicMergePatchType}
-		if c := data.Spec.Template.Spec.Containers; len(c) > 0 {
-			r.Image = c[0].Image
-		}
-		all = append(all, r)
+		all = append(all, r.of(data.Spec.Template.Spec))
 	}
 	return all, nil
 }

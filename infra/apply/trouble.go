@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func containerTrouble(pod *corev1.Pod, c corev1.ContainerStatus, what string) *t
 		t.hint = "`berth up` loads it; it may have been removed from the node since"
 	case "ImagePullBackOff", "ErrImagePull":
 		t.text = fmt.Sprintf("image %q cannot be had on node %q: %s", c.Image, pod.Spec.NodeName, w.Message)
-		t.hint = fmt.Sprintf("check the image's name and that you may pull it: docker pull %s", c.Image)
+		t.hint = pullHint(pod, c.Image, w.Message)
 		if w.Reason == "ErrImagePull" {
 			t.grace = graceImage
 		}
@@ -124,6 +125,24 @@ func containerTrouble(pod *corev1.Pod, c corev1.ContainerStatus, what string) *t
 		return nil
 	}
 	return t
+}
+
+// pullHint is what to do about an image that a node cannot pull.
+func pullHint(pod *corev1.Pod, image, message string) string {
+	refused := slices.ContainsFunc([]string{"401", "403", "unauthorized", "denied", "no basic auth", "authorization failed"}, func(word string) bool {
+		return strings.Contains(strings.ToLower(message), word)
+	})
+	var secrets []string
+	for _, s := range pod.Spec.ImagePullSecrets {
+		secrets = append(secrets, s.Name)
+	}
+	switch {
+	case !refused:
+		return fmt.Sprintf("check the image's name and that you may pull it: docker pull %s", image)
+	case len(secrets) > 0:
+		return fmt.Sprintf("the registry wants credentials, and those of Secret %s will not do, or there is no such Secret: `kubectl -n %s get secret`", strings.Join(secrets, ", "), pod.Namespace)
+	}
+	return fmt.Sprintf("the registry wants credentials: check the image's name with `docker pull %s`; then add --pull-secret to `berth up --context ...`, which copies yours into the cluster, or name a Secret of your own in x-berth.imagePullSecrets", image)
 }
 
 // crash describes a container that ends again and again.

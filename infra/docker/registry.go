@@ -105,13 +105,9 @@ func registryAuth(ref string) (string, error) {
 	if err != nil {
 		return "", problem.New(fmt.Sprintf("image name %q", ref), err, "write [HOST/]NAME[:TAG], the name in lower case")
 	}
-	host := reference.Domain(named)
-	if host == "docker.io" {
-		host = hubKey
-	}
-	auth, err := UserConfig().GetAuthConfig(host)
+	auth, err := credentials(reference.Domain(named))
 	if err != nil {
-		return "", problem.New(fmt.Sprintf("credentials for %s in the Docker config", host), err, credentialsHint)
+		return "", err
 	}
 	return registry.EncodeAuthConfig(registryConfig(auth))
 }

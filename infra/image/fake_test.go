@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,10 @@ type fakeNode struct {
 	running   map[string]bool         // names of images that containers use
 	imports   int                     // how many were tried
 	received  []int                   // layer blobs in each
-	before    func(n *fakeNode) error // called by Import and State first; may change the node
+	mirrors   map[string]error        // registries that it can pull from, and how that ends
+	asked     []string                // of it, in order
+	silent    bool                    // an import does not say what it has unpacked
+	before    func(n *fakeNode) error // called by Import first; may change the node
 }
 
 func newFakeNode(name string) *fakeNode {
@@ -44,11 +48,14 @@ func newFakeNode(name string) *fakeNode {
 
 func (n *fakeNode) Name() string { return n.name }
 
-func (n *fakeNode) Open(ctx context.Context) error { return ctx.Err() }
-
 func (n *fakeNode) Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.asked = append(n.asked, "unpacked")
+	return n.unpacked(names), ctx.Err()
+}
+
+func (n *fakeNode) unpacked(names []string) map[string]digest.Digest {
 	found := map[string]digest.Digest{}
 	for _, name := range names {
 		img, ok := n.images[name]
@@ -63,40 +70,55 @@ func (n *fakeNode) Unpacked(ctx context.Context, names []string) (map[string]dig
 			found[name] = img.Target
 		}
 	}
+	return found
+}
+
+func (n *fakeNode) Snapshots(ctx context.Context) (map[digest.Digest]bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = append(n.asked, "snapshots")
+	return maps.Clone(n.snapshots), ctx.Err()
+}
+
+func (n *fakeNode) Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked = append(n.asked, "records")
+	found := map[string]digest.Digest{}
+	for name, img := range n.images {
+		if slices.Contains(names, name) || d != "" && img.Target == d {
+			found[name] = img.Target
+		}
+	}
 	return found, ctx.Err()
 }
 
-func (n *fakeNode) State(ctx context.Context, names []string, d digest.Digest) (NodeState, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := NodeState{Images: map[string]digest.Digest{}, Snapshots: map[digest.Digest]bool{}}
-	for name, img := range n.images {
-		if slices.Contains(names, name) || d != "" && img.Target == d {
-			s.Images[name] = img.Target
-		}
-	}
-	for c := range n.snapshots {
-		s.Snapshots[c] = true
-	}
-	return s, ctx.Err()
-}
-
-func (n *fakeNode) Import(_ context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error {
+func (n *fakeNode) Import(_ context.Context, platform string, labels map[string]string, archive io.Reader) (map[string]digest.Digest, error) {
 	data, err := io.ReadAll(archive)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.imports++
+	n.asked = append(n.asked, "import")
 	if n.before != nil {
 		if err := n.before(n); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if int64(len(data)) != size {
-		return fmt.Errorf("the archive has %d bytes, not %d", len(data), size)
+	files, err := readArchive(data)
+	if err != nil {
+		return nil, err
 	}
+	names, err := n.store(files, platform, labels)
+	if n.silent || err != nil {
+		return nil, err
+	}
+	return n.unpacked(names), nil
+}
+
+func readArchive(data []byte) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for tr := tar.NewReader(bytes.NewReader(data)); ; {
 		h, err := tr.Next()
@@ -104,22 +126,22 @@ func (n *fakeNode) Import(_ context.Context, platform string, labels map[string]
 			break
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if files[h.Name], err = io.ReadAll(tr); err != nil {
-			return err
+			return nil, err
 		}
 		if sum, ok := strings.CutPrefix(h.Name, "blobs/sha256/"); ok && fmt.Sprintf("%x", sha256.Sum256(files[h.Name])) != sum {
-			return fmt.Errorf("%s has another digest", h.Name)
+			return nil, fmt.Errorf("%s has another digest", h.Name)
 		}
 	}
-	return n.store(files, platform, labels)
+	return files, nil
 }
 
-func (n *fakeNode) store(files map[string][]byte, platform string, labels map[string]string) error {
+func (n *fakeNode) store(files map[string][]byte, platform string, labels map[string]string) (names []string, err error) {
 	var index ocispec.Index
 	if err := json.Unmarshal(files["index.json"], &index); err != nil {
-		return err
+		return nil, err
 	}
 	blob := func(d digest.Digest) []byte { return files["blobs/sha256/"+d.Encoded()] }
 	layers := 0
@@ -127,10 +149,10 @@ func (n *fakeNode) store(files map[string][]byte, platform string, labels map[st
 		var m ocispec.Manifest
 		var c ocispec.Image
 		if err := errors.Join(json.Unmarshal(blob(d.Digest), &m), json.Unmarshal(blob(m.Config.Digest), &c)); err != nil {
-			return err
+			return nil, err
 		}
 		if got := c.OS + "/" + c.Architecture; got != platform {
-			return fmt.Errorf("platform %s is not %s", got, platform)
+			return nil, fmt.Errorf("platform %s is not %s", got, platform)
 		}
 		chain := chainIDs(digestStrings(c.RootFS.DiffIDs))
 		layers = 0
@@ -138,7 +160,7 @@ func (n *fakeNode) store(files map[string][]byte, platform string, labels map[st
 			if blob(l.Digest) != nil {
 				layers++
 			} else if !n.snapshots[chain[k]] {
-				return fmt.Errorf("content digest %s: not found", l.Digest)
+				return nil, fmt.Errorf("content digest %s: not found", l.Digest)
 			}
 		}
 		for _, c := range chain {
@@ -147,11 +169,12 @@ func (n *fakeNode) store(files map[string][]byte, platform string, labels map[st
 		n.manifests[d.Digest] = chain
 		name := d.Annotations["io.containerd.image.name"]
 		n.images[name] = NodeImage{Name: name, Target: d.Digest, Labels: labels}
+		names = append(names, name)
 		id := m.Config.Digest.String()
 		n.images[id] = NodeImage{Name: id, Target: d.Digest} // as the kubelet's interface adds it
 	}
 	n.received = append(n.received, layers)
-	return nil
+	return names, nil
 }
 
 func (n *fakeNode) Tag(_ context.Context, source string, names []string, labels map[string]string) error {
@@ -181,6 +204,24 @@ func (n *fakeNode) Images(context.Context) ([]NodeImage, error) {
 	}
 	slices.SortFunc(list, func(a, b NodeImage) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+func (n *fakeNode) Mirrors(_ context.Context, registry string) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.mirrors[registry]
+	return ok, nil
+}
+
+func (n *fakeNode) Pull(_ context.Context, ref string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	registry, _, _ := strings.Cut(ref, "/")
+	if err := n.mirrors[registry]; err != nil {
+		return err
+	}
+	n.images[ref] = NodeImage{Name: ref, Target: digest.FromString(ref)}
+	return nil
 }
 
 // Remove drops the snapshots that no image needs any more, as containerd's

@@ -3,15 +3,12 @@ package image
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
@@ -43,44 +40,7 @@ type Images struct {
 	own           string // the engine's platform, "" before it was asked
 	builtinSyntax bool   // the frontend image that `# syntax=` names cannot be had
 	saidClassic   bool
-	seen          map[string]NodeState // by node, after the last load onto it
-}
-
-// sawNode notes what a node has after a load.
-func (i *Images) sawNode(node Node, state NodeState) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.seen == nil {
-		i.seen = map[string]NodeState{}
-	}
-	i.seen[node.Name()] = NodeState{Snapshots: state.Snapshots}
-}
-
-// sawLayers notes that a node, which had before, has layers now. Loads of
-// other images meanwhile have noted theirs.
-func (i *Images) sawLayers(node Node, before NodeState, chain []digest.Digest) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.seen == nil {
-		i.seen = map[string]NodeState{}
-	}
-	snapshots := maps.Clone(before.Snapshots)
-	if snapshots == nil {
-		snapshots = map[digest.Digest]bool{}
-	}
-	maps.Copy(snapshots, i.seen[node.Name()].Snapshots)
-	for _, id := range chain {
-		snapshots[id] = true
-	}
-	i.seen[node.Name()] = NodeState{Snapshots: snapshots}
-}
-
-// lastSeen is what a node had after the last load onto it.
-func (i *Images) lastSeen(node Node) (NodeState, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	s, ok := i.seen[node.Name()]
-	return s, ok
+	nodes         map[string]*seenNode // by name
 }
 
 // New uses the images of an engine.
@@ -104,7 +64,7 @@ func New(engine *docker.Client, opts Options) (*Images, error) {
 	if mb, err := strconv.ParseInt(opts.Getenv("BERTH_IMAGE_CACHE_MB"), 10, 64); err == nil && mb >= 0 {
 		limit = mb << 20
 	}
-	return &Images{engine: engine, cache: cache, limit: limit, getenv: opts.Getenv}, nil
+	return &Images{engine: engine, cache: cache, limit: limit, getenv: opts.Getenv, nodes: map[string]*seenNode{}}, nil
 }
 
 // containerdStore asks the engine where it keeps images, until it has answered

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,47 +59,48 @@ func (n *KindNode) Name() string { return n.shell.container }
 // Close ends the shell in the node.
 func (n *KindNode) Close() { n.shell.close() }
 
-// Open starts the shell.
-func (n *KindNode) Open(ctx context.Context) error {
-	_, err := n.shell.run(ctx, ":")
-	return err
+// Snapshots asks containerd for all snapshots of its default snapshotter.
+func (n *KindNode) Snapshots(ctx context.Context) (map[digest.Digest]bool, error) {
+	out, err := n.shell.run(ctx, ctr+"snapshots ls")
+	if err != nil {
+		return nil, fmt.Errorf("ask what layers it has: %w", err)
+	}
+	return parseSnapshots(out), nil
 }
 
-const separator = "--berth--"
+// Records asks for those that pass a filter, any of which will do.
+func (n *KindNode) Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error) {
+	filters := byName(names)
+	if d != "" {
+		filters = append(filters, quote("target.digest=="+d.String()))
+	}
+	found := map[string]digest.Digest{}
+	if len(filters) == 0 {
+		return found, nil // without a filter ctr lists everything
+	}
+	out, err := n.shell.run(ctx, ctr+"images ls "+strings.Join(filters, " "))
+	if err != nil {
+		return nil, fmt.Errorf("ask what images it has: %w", err)
+	}
+	for _, i := range parseImages(out) {
+		found[i.Name] = i.Target
+	}
+	return found, nil
+}
 
-// State asks for snapshots and records with one command.
-func (n *KindNode) State(ctx context.Context, names []string, d digest.Digest) (NodeState, error) {
+// byName are filters of ctr for images with these names.
+func byName(names []string) []string {
 	var filters []string
 	for _, name := range names {
 		filters = append(filters, quote("name=="+strconv.Quote(name)))
 	}
-	if d != "" {
-		filters = append(filters, quote("target.digest=="+d.String()))
-	}
-	command := ctr + "snapshots ls && echo " + separator
-	if len(filters) > 0 {
-		command += " && " + ctr + "images ls " + strings.Join(filters, " ")
-	}
-	out, err := n.shell.run(ctx, command)
-	if err != nil {
-		return NodeState{}, fmt.Errorf("ask what images it has: %w", err)
-	}
-	snapshots, images, _ := strings.Cut(out, separator)
-	state := NodeState{Images: map[string]digest.Digest{}, Snapshots: parseSnapshots(snapshots)}
-	for _, i := range parseImages(images) {
-		state.Images[i.Name] = i.Target
-	}
-	return state, nil
+	return filters
 }
 
 // Unpacked asks for the records alone: an image is unpacked when the node has the
 // snapshot of its last layer, which cannot be without those below it.
 func (n *KindNode) Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error) {
-	command := ctr + "images check"
-	for _, name := range names {
-		command += " " + quote("name=="+strconv.Quote(name))
-	}
-	out, err := n.shell.run(ctx, command)
+	out, err := n.shell.run(ctx, ctr+"images check "+strings.Join(byName(names), " "))
 	if err != nil {
 		return nil, fmt.Errorf("ask what images it has: %w", err)
 	}
@@ -157,18 +159,34 @@ func parseImages(text string) []NodeImage {
 }
 
 // chooseImport finds out, once a shell, whether ctr can drop layer blobs when
-// they are unpacked, which is faster too: containerd 1.7 and newer.
-const chooseImport = `[ -n "${berth_import+x}" ] || berth_import=$(` + ctr + `images import --help | grep -q -- --discard-unpacked-layers && echo "--local --discard-unpacked-layers"); `
+// they are unpacked, which is faster too: containerd 1.7 and newer. The program
+// is searched for the flag's name: that takes a tenth of what starting it does.
+const chooseImport = `[ -n "${berth_import+x}" ] || berth_import=$(grep -q discard-unpacked-layers "$(command -v ctr)" && echo "--local --discard-unpacked-layers"); `
 
 // Import never asks for all platforms, which fails on layers that are not
 // sent, nor for digest records, which would pin every old layer for ever.
-func (n *KindNode) Import(ctx context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error {
+func (n *KindNode) Import(ctx context.Context, platform string, labels map[string]string, archive io.Reader) (map[string]digest.Digest, error) {
 	command := ctr + "images import $berth_import --platform " + quote(platform)
 	for _, l := range labelArgs(labels) {
 		command += " --label " + quote(l)
 	}
-	_, err := n.shell.feed(ctx, chooseImport, command+" -", size, archive)
-	return err
+	out, err := n.shell.feed(ctx, chooseImport, command+" -", archive)
+	if err != nil {
+		return nil, err
+	}
+	return parseImported(out), nil
+}
+
+// unpackedLine is what ctr says of an image after it has found or made the
+// snapshot of every layer.
+var unpackedLine = regexp.MustCompile(`(?m)^unpacking (\S+) \((sha256:[0-9a-f]{64})\)\.\.\.done$`)
+
+func parseImported(text string) map[string]digest.Digest {
+	found := map[string]digest.Digest{}
+	for _, m := range unpackedLine.FindAllStringSubmatch(text, -1) {
+		found[m[1]] = digest.Digest(m[2])
+	}
+	return found
 }
 
 // Tag moves names that stand for something else.
@@ -198,6 +216,9 @@ func labelArgs(labels map[string]string) []string {
 	return args
 }
 
+// separator stands between the outputs of two programs.
+const separator = "--berth--"
+
 // Images asks for records and containers with one command.
 func (n *KindNode) Images(ctx context.Context) ([]NodeImage, error) {
 	out, err := n.shell.run(ctx, ctr+"containers ls && echo "+separator+" && "+ctr+"images ls")
@@ -222,6 +243,22 @@ func (n *KindNode) Images(ctx context.Context) ([]NodeImage, error) {
 		images[k].Running = running[images[k].Target]
 	}
 	return images, nil
+}
+
+// Mirrors looks where containerd does: in the folders of hosts files, and in the
+// sections of its configuration that older versions have.
+func (n *KindNode) Mirrors(ctx context.Context, registry string) (bool, error) {
+	const dir = "/etc/containerd/certs.d/"
+	out, err := n.shell.run(ctx, "if [ -e "+quote(dir+registry+"/hosts.toml")+" ] || [ -e "+dir+"_default/hosts.toml ] || "+
+		`grep -Eq 'registry"?[.](mirrors|configs)' /etc/containerd/config.toml; then echo yes; fi`)
+	return strings.TrimSpace(out) == "yes", err
+}
+
+// Pull goes through the kubelet's interface, where mirrors and credentials of the
+// node apply.
+func (n *KindNode) Pull(ctx context.Context, ref string) error {
+	_, err := n.shell.run(ctx, "crictl pull "+quote(ref))
+	return err
 }
 
 // Remove waits until containerd has dropped what nothing uses any more.

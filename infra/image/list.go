@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // A Listing is what the engine and nodes have of one image.
@@ -35,15 +37,15 @@ func (i *Images) List(ctx context.Context, refs []string, nodes []Node) ([]Listi
 			return nil, err
 		}
 	}
-	states := make([]NodeState, len(nodes))
+	records := make([]map[string]digest.Digest, len(nodes))
 	errs := make([]error, len(nodes))
-	each(nodes, func(n int, node Node) { states[n], errs[n] = node.State(ctx, names, "") })
+	each(nodes, func(n int, node Node) { records[n], errs[n] = node.Records(ctx, names, "") })
 	for k, node := range nodes {
 		if errs[k] != nil {
 			return nil, errs[k]
 		}
 		for n := range list {
-			if states[k].Images[names[n]] != "" {
+			if records[k][names[n]] != "" {
 				list[n].Nodes = append(list[n].Nodes, node.Name())
 			}
 		}

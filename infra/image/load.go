@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
@@ -61,19 +62,16 @@ func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, 
 	if len(r.Nodes) == 0 {
 		return nil, errors.New("there is no node to load images onto")
 	}
+	start := time.Now()
 	ready := i.getReady(ctx, r)
 	defer ready.Wait()
-	platform, err := i.loadPlatform(ctx, r.Platform)
-	if err != nil {
-		return nil, err
-	}
-	items, err := i.loadables(ctx, r, platform)
+	items, platform, err := i.loadables(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	results := make([][]model.NodeLoad, len(items))
 	inParallel(len(items), 4, func(n int) {
-		results[n] = i.loadOne(ctx, items[n], r.Nodes, platform, r.Sink)
+		results[n] = i.loadOne(ctx, items[n], r, platform, start)
 	})
 	all := slices.Concat(results...)
 	errs := []error{context.Cause(ctx)}
@@ -93,7 +91,7 @@ func (i *Images) LoadAll(ctx context.Context, r LoadRequest) ([]model.NodeLoad, 
 func (i *Images) getReady(ctx context.Context, r LoadRequest) *sync.WaitGroup {
 	var running sync.WaitGroup
 	for _, n := range r.Nodes {
-		running.Go(func() { _ = n.Open(ctx) })
+		running.Go(func() { _, _ = i.seen(n).ask(ctx, n, func(map[digest.Digest]bool, time.Time) bool { return true }) })
 	}
 	if len(r.Refs) > 0 {
 		running.Go(func() { _, _ = i.containerdStore(ctx) })
@@ -128,22 +126,29 @@ func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error)
 	return i.own, nil
 }
 
-// loadables looks every image up, and reports all that are missing.
-func (i *Images) loadables(ctx context.Context, r LoadRequest, platform string) ([]loadable, error) {
+// loadables looks every image up, for the platform that it returns, and reports
+// all that are missing.
+func (i *Images) loadables(ctx context.Context, r LoadRequest) (items []loadable, platform string, err error) {
 	type answer struct {
 		img   docker.Image
 		found bool
 		err   error
 	}
 	answers := make([]answer, len(r.Refs))
-	inParallel(len(r.Refs), 8, func(n int) {
+	inParallel(len(r.Refs)+1, 8, func(n int) {
+		if n == len(r.Refs) {
+			platform, err = i.loadPlatform(ctx, r.Platform)
+			return
+		}
 		answers[n].img, answers[n].found, answers[n].err = i.engine.InspectImage(ctx, r.Refs[n])
 	})
-	var items []loadable
+	if err != nil {
+		return nil, "", err
+	}
 	var missing []string
 	for n, ref := range r.Refs {
 		if answers[n].err != nil {
-			return nil, answers[n].err
+			return nil, "", answers[n].err
 		}
 		if !answers[n].found {
 			missing = append(missing, ref)
@@ -151,14 +156,19 @@ func (i *Images) loadables(ctx context.Context, r LoadRequest, platform string) 
 		}
 		item, err := i.fromEngine(ref, answers[n].img, platform)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		items = append(items, item)
 	}
 	if len(missing) > 0 {
-		return nil, missingImages(missing, nil)
+		return nil, "", missingImages(missing, nil)
 	}
-	for _, a := range r.Archived {
+	archived, err := fromArchives(r.Archived)
+	return append(items, archived...), platform, err
+}
+
+func fromArchives(archived []layout.NamedImage) (items []loadable, err error) {
+	for _, a := range archived {
 		names, err := fullNames(a.Names)
 		if err != nil {
 			return nil, err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/model"
@@ -86,6 +88,56 @@ func TestOnlyMissingLayersAreSent(t *testing.T) {
 	}
 }
 
+// Every question starts a program on the node, which costs more than what it
+// does there.
+func TestNodesAreAskedNoMoreThanNeeded(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	base, one, two := tarLayer(t, "base", "base"), tarLayer(t, "app", "1"), tarLayer(t, "app", "2")
+	steps := []struct {
+		name   string
+		img    layout.NamedImage
+		silent bool
+		want   []string
+	}{
+		{"fresh", imageOf(t, images, []string{"web:1"}, base), false, []string{"snapshots", "import"}},
+		{"a changed layer, as in the dev loop", imageOf(t, images, []string{"web:2"}, base, one), false, []string{"import"}},
+		{"a node that does not say what it did", imageOf(t, images, []string{"web:3"}, base, two), true, []string{"import", "unpacked"}},
+		{"nothing missing", imageOf(t, images, []string{"web:2"}, base, one), false, []string{"snapshots", "records"}},
+	}
+	for _, s := range steps {
+		fakes[0].asked, fakes[0].silent = nil, s.silent
+		if _, err := loadArchived(t.Context(), images, nodes, s.img); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		if !slices.Equal(fakes[0].asked, s.want) {
+			t.Errorf("%s: the node was asked %v, want %v", s.name, fakes[0].asked, s.want)
+		}
+	}
+}
+
+// Services of a project often share their base: it goes to a new cluster once.
+func TestImagesLoadedTogetherShareTheirLayers(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a", "b")
+	base := tarLayer(t, "base", "base")
+	var list []layout.NamedImage
+	for n := range 4 {
+		list = append(list, imageOf(t, images, []string{fmt.Sprintf("service:%d", n)}, base, tarLayer(t, "app", fmt.Sprint(n))))
+	}
+	if _, err := loadArchived(t.Context(), images, nodes, list...); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fakes {
+		if !slices.Equal(f.received, []int{2, 1, 1, 1}) {
+			t.Errorf("node %s received layers %v", f.name, f.received)
+		}
+		if asked := slices.DeleteFunc(f.asked, func(what string) bool { return what == "import" }); !slices.Equal(asked, []string{"snapshots"}) {
+			t.Errorf("node %s was asked %v", f.name, asked)
+		}
+	}
+}
+
 func TestNodeThatRefusesGetsEverythingOnce(t *testing.T) {
 	images := offEngine(t)
 	fakes, nodes := fakeNodes("a", "b")
@@ -104,6 +156,24 @@ func TestNodeThatRefusesGetsEverythingOnce(t *testing.T) {
 	}
 	if got := outcomes(loads); got != "a web:2 sent 2/2\nb web:2 sent 1/2" {
 		t.Error(got)
+	}
+	// What was seen of it was wrong: it is asked again.
+	fakes[0].before, fakes[0].asked = nil, nil
+	if _, err := loadArchived(t.Context(), images, nodes, imageOf(t, images, []string{"web:3"}, base, tarLayer(t, "app", "3"))); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(fakes[0].asked, []string{"snapshots", "import"}) {
+		t.Errorf("afterwards node a was asked %v", fakes[0].asked)
+	}
+}
+
+func TestWhatAnImportSaysIsUnpacked(t *testing.T) {
+	d := digest.FromString("image")
+	text := "time=\"now\" level=warning msg=\"an old setting\"\n" +
+		"unpacking docker.io/library/web:1 (" + d.String() + ")...done\n" +
+		"unpacking docker.io/library/web:2 (" + d.String() + ")...ctr: no space left on device\n"
+	if got := parseImported(text); len(got) != 1 || got["docker.io/library/web:1"] != d {
+		t.Errorf("read %v", got)
 	}
 }
 
@@ -290,6 +360,7 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	t.Cleanup(func() {
 		_ = node.Remove(context.WithoutCancel(t.Context()), []string{repo + ":1", repo + ":2", repo + ":alias"})
 	})
+	var told map[string]digest.Digest
 	send := func(img layout.NamedImage, name string, labels map[string]string, layers ...int) error {
 		t.Helper()
 		include := map[int]bool{}
@@ -307,22 +378,37 @@ func nodeContract(t *testing.T, node Node, platform string) {
 		if int64(buf.Len()) != thin.Size() {
 			t.Fatalf("the archive has %d bytes, and Size says %d", buf.Len(), thin.Size())
 		}
-		return node.Import(t.Context(), platform, labels, thin.Size(), strings.NewReader(buf.String()))
+		told, err = node.Import(t.Context(), platform, labels, strings.NewReader(buf.String()))
+		return err
 	}
-	state := func(names ...string) NodeState {
+	snapshots := func() map[digest.Digest]bool {
 		t.Helper()
-		s, err := node.State(t.Context(), names, "")
+		s, err := node.Snapshots(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
+	records := func(names ...string) map[string]digest.Digest {
+		t.Helper()
+		r, err := node.Records(t.Context(), names, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
 	if err := send(first, repo+":1", map[string]string{labelNodeProject: "contract"}, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	s := state(repo + ":1")
-	if s.Images[repo+":1"] != first.Digest() || len(missingLayers(first.ChainIDs(), s)) != 0 {
-		t.Errorf("after the import: %v, missing %v", s.Images, missingLayers(first.ChainIDs(), s))
+	s := snapshots()
+	if r := records(repo + ":1"); r[repo+":1"] != first.Digest() || len(missingLayers(first.ChainIDs(), s)) != 0 {
+		t.Errorf("after the import: %v, missing %v", r, missingLayers(first.ChainIDs(), s))
+	}
+	if len(told) != 1 || told[repo+":1"] != first.Digest() {
+		t.Errorf("the import says that it has unpacked %v", told)
+	}
+	if r, err := node.Records(t.Context(), nil, first.Digest()); err != nil || r[repo+":1"] != first.Digest() {
+		t.Errorf("by digest the node has %v (%v)", r, err)
 	}
 	if got := missingLayers(second.ChainIDs(), s); !got[1] || len(got) != 1 {
 		t.Errorf("of the second image the node lacks %v", got)
@@ -337,7 +423,7 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	if err != nil || len(unpacked) != 2 || unpacked[repo+":1"] != first.Digest() || unpacked[repo+":2"] != second.Digest() {
 		t.Errorf("unpacked are %v (%v)", unpacked, err)
 	}
-	if len(missingLayers(third.ChainIDs(), state(repo+":3"))) == 0 {
+	if len(missingLayers(third.ChainIDs(), snapshots())) == 0 {
 		t.Error("the node claims layers it was never sent")
 	}
 	if err := node.Tag(t.Context(), repo+":1", []string{repo + ":alias"}, map[string]string{labelNodeProject: "aliased"}); err != nil {
@@ -365,8 +451,8 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	if err := node.Remove(t.Context(), append(gone, orphans(list, gone)...)); err != nil {
 		t.Fatal(err)
 	}
-	if s := state(gone...); len(s.Images) != 0 {
-		t.Errorf("left are %v", s.Images)
+	if r := records(gone...); len(r) != 0 {
+		t.Errorf("left are %v", r)
 	}
 	if err := node.Remove(t.Context(), []string{repo + ":3", third.Manifest.Config.Digest.String()}); err != nil {
 		t.Errorf("remove what is gone: %v", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,22 +21,28 @@ import (
 )
 
 // loadOne brings one image to all nodes.
-func (i *Images) loadOne(ctx context.Context, item loadable, nodes []Node, platform string, sink progress.Sink) []model.NodeLoad {
-	task := progress.Start(sink, "load "+item.title, "asking the nodes what they have")
-	job := &loadJob{images: i, item: item, platform: platform, task: task, start: time.Now()}
+func (i *Images) loadOne(ctx context.Context, item loadable, r LoadRequest, platform string, since time.Time) []model.NodeLoad {
+	task := progress.Start(r.Sink, "load "+item.title, "asking the nodes what they have")
+	job := &loadJob{images: i, item: item, platform: platform, task: task, start: time.Now(), since: since}
 	// Whoever loads the same image at the same time does the work; the others
 	// find it done.
-	unlock, err := i.cache.Lock(ctx, item.key, func() { task.Update("waiting for another load of this image") })
+	unlock, err := i.cache.Lock(ctx, item.key, func() {
+		job.waited = true
+		task.Update("waiting for another load of this image")
+	})
 	if err != nil {
 		_ = task.End(err, "")
-		return job.failed(nodes, err)
+		return job.failed(r.Nodes, err)
 	}
 	defer unlock()
-	results := job.run(ctx, nodes)
+	if job.waited {
+		job.since = time.Now() // what the nodes had before is of no use
+	}
+	results := job.run(ctx, r.Nodes)
 	var failed []error
-	for _, r := range results {
-		if r.Err != nil {
-			failed = append(failed, fmt.Errorf("node %q: %w", r.Node, r.Err))
+	for _, l := range results {
+		if l.Err != nil {
+			failed = append(failed, fmt.Errorf("node %q: %w", l.Node, l.Err))
 		}
 	}
 	_ = task.End(errors.Join(failed...), summary(results))
@@ -77,8 +84,16 @@ type loadJob struct {
 	platform string
 	task     *progress.Task
 	start    time.Time
+	since    time.Time // answers of nodes that are as new as this are not asked for again
+	waited   bool      // for another load of the image, maybe of another process
 
 	sent, total atomic.Int64 // bytes, over all nodes
+}
+
+// A nodeState is what a node was seen to have before a load.
+type nodeState struct {
+	snapshots map[digest.Digest]bool   // nil when it did not answer
+	records   map[string]digest.Digest // asked for only where no layer is missing
 }
 
 // A nodeResult is what became of a load on one node, before it has a name.
@@ -89,28 +104,32 @@ type nodeResult struct {
 }
 
 func (j *loadJob) run(ctx context.Context, nodes []Node) []model.NodeLoad {
-	states := make([]NodeState, len(nodes))
+	states := make([]nodeState, len(nodes))
 	results := make([]model.NodeLoad, len(nodes))
 	fetched := j.prefetch(ctx)
 	each(nodes, func(n int, node Node) {
 		results[n] = model.NodeLoad{Node: node.Name(), Image: j.item.title, Outcome: model.LoadFailed}
 		states[n], results[n].Err = j.state(ctx, node)
 	})
-	<-fetched
-	img, err := j.describe(ctx, states)
+	image := sync.OnceValues(func() (layout.Image, error) {
+		<-fetched
+		return j.describe(ctx, states)
+	})
 	each(nodes, func(n int, node Node) {
 		r := &results[n]
 		if r.Err == nil {
-			r.Err = err
-		}
-		if r.Err == nil {
 			var got nodeResult
-			if got, r.Err = j.loadNode(ctx, node, states[n], img); r.Err == nil {
+			if got, r.Err = j.loadNode(ctx, node, states[n], image); r.Err == nil {
 				r.Outcome, r.Layers, r.Bytes = got.outcome, got.layers, got.bytes
 			}
 		}
-		r.AllLayers, r.Took = len(img.DiffIDs), time.Since(j.start)
+		r.Took = time.Since(j.start)
 	})
+	if img, err := image(); err == nil {
+		for n := range results {
+			results[n].AllLayers = len(img.DiffIDs)
+		}
+	}
 	return results
 }
 
@@ -143,23 +162,33 @@ func (j *loadJob) prefetch(ctx context.Context) <-chan struct{} {
 	return done
 }
 
+// chain are the chain IDs of the image's layers, and d its digest, as far as they
+// are known before the image is described.
+func (j *loadJob) chain() (chain []digest.Digest, d digest.Digest) {
+	if known := j.item.known; known != nil {
+		return known.ChainIDs(), known.Digest()
+	}
+	return chainIDs(j.item.diffIDs), ""
+}
+
 // state asks a node what it has, unless this process saw it before and the
 // image cannot be there: then what it had decides what is sent, and if that
 // has changed the import fails and everything is sent.
-func (j *loadJob) state(ctx context.Context, node Node) (NodeState, error) {
-	var d digest.Digest
-	chain := chainIDs(j.item.diffIDs)
-	if known := j.item.known; known != nil {
-		d, chain = known.Digest(), known.ChainIDs()
+func (j *loadJob) state(ctx context.Context, node Node) (nodeState, error) {
+	chain, d := j.chain()
+	var err error
+	var state nodeState
+	state.snapshots, err = j.images.seen(node).ask(ctx, node, func(had map[digest.Digest]bool, asked time.Time) bool {
+		return !asked.Before(j.since) || !j.waited && len(missingLayers(chain, had)) > 0
+	})
+	if err == nil && len(missingLayers(chain, state.snapshots)) == 0 {
+		state.records, err = node.Records(ctx, j.item.names, d)
 	}
-	if seen, ok := j.images.lastSeen(node); ok && len(missingLayers(chain, seen)) > 0 {
-		return seen, nil
-	}
-	return node.State(ctx, j.item.names, d)
+	return state, err
 }
 
 // describe gets the image and the layers that at least one node lacks.
-func (j *loadJob) describe(ctx context.Context, states []NodeState) (layout.Image, error) {
+func (j *loadJob) describe(ctx context.Context, states []nodeState) (layout.Image, error) {
 	diffIDs := j.item.diffIDs
 	if j.item.known != nil {
 		diffIDs = digestStrings(j.item.known.DiffIDs)
@@ -174,10 +203,10 @@ func (j *loadJob) describe(ctx context.Context, states []NodeState) (layout.Imag
 	chain := chainIDs(diffIDs)
 	lacking := map[int]bool{}
 	for _, s := range states {
-		if s.Snapshots == nil {
-			continue // the node did not answer
+		if s.snapshots == nil {
+			continue
 		}
-		for n := range missingLayers(chain, s) {
+		for n := range missingLayers(chain, s.snapshots) {
 			lacking[n] = true
 		}
 	}
@@ -201,10 +230,10 @@ func chainIDs(diffIDs []string) []digest.Digest {
 }
 
 // missingLayers are the indices of the layers that a node has not unpacked.
-func missingLayers(chain []digest.Digest, s NodeState) map[int]bool {
+func missingLayers(chain []digest.Digest, snapshots map[digest.Digest]bool) map[int]bool {
 	missing := map[int]bool{}
 	for n, id := range chain {
-		if !s.Snapshots[id] {
+		if !snapshots[id] {
 			missing[n] = true
 		}
 	}
@@ -212,38 +241,53 @@ func missingLayers(chain []digest.Digest, s NodeState) map[int]bool {
 }
 
 // loadNode gives a node what it lacks and checks that it has the image then. A
-// node that refuses gets everything once.
-func (j *loadJob) loadNode(ctx context.Context, node Node, state NodeState, img layout.Image) (nodeResult, error) {
-	chain := img.ChainIDs()
-	missing := missingLayers(chain, state)
-	if len(missing) == 0 {
-		if done, r, err := j.rename(ctx, node, state, img); done || err != nil {
-			return r, err
+// node that refuses gets everything once. What it lacks is decided in its turn:
+// loads of other images may have brought some of it meanwhile. An import that is
+// sure to come starts before the image is there, which costs the engine some time.
+func (j *loadJob) loadNode(ctx context.Context, node Node, state nodeState, image func() (layout.Image, error)) (nodeResult, error) {
+	seen := j.images.seen(node)
+	if err := seen.sending.enter(ctx); err != nil {
+		return nodeResult{}, err
+	}
+	defer seen.sending.leave()
+	now, _ := seen.known()
+	if now == nil { // forgotten meanwhile
+		now = state.snapshots
+	}
+	if chain, _ := j.chain(); len(missingLayers(chain, now)) == 0 {
+		img, err := image()
+		if err != nil {
+			return nodeResult{}, err
+		}
+		if len(missingLayers(img.ChainIDs(), now)) == 0 {
+			if done, r, err := j.rename(ctx, node, state, img); done || err != nil {
+				return r, err
+			}
 		}
 	}
-	r, err := j.send(ctx, node, img, missing)
-	if err == nil {
-		err = j.verify(ctx, node, state, img)
-	}
+	r, err := j.send(ctx, node, image, func(img layout.Image) map[int]bool { return missingLayers(img.ChainIDs(), now) })
 	if err == nil || ctx.Err() != nil {
 		return r, err
 	}
+	img, imageErr := image()
+	if imageErr != nil {
+		return r, imageErr
+	}
 	j.task.Log(fmt.Sprintf("node %s: %s; sending all layers", node.Name(), firstLine(err)))
-	all := map[int]bool{}
-	for n := range chain {
-		all[n] = true
-	}
-	complete, retryErr := j.item.image(ctx, all)
-	if retryErr == nil {
-		r, retryErr = j.send(ctx, node, complete, all)
-	}
-	if retryErr == nil {
-		retryErr = j.verify(ctx, node, NodeState{}, complete)
-	}
-	if retryErr != nil && ctx.Err() == nil {
+	seen.forget()
+	r, err = j.send(ctx, node, func() (layout.Image, error) { return j.item.image(ctx, allLayers(img)) }, allLayers)
+	if err != nil && ctx.Err() == nil {
 		j.withdraw(ctx, node, img)
 	}
-	return r, retryErr
+	return r, err
+}
+
+func allLayers(img layout.Image) map[int]bool {
+	all := map[int]bool{}
+	for n := range img.DiffIDs {
+		all[n] = true
+	}
+	return all
 }
 
 // withdraw removes the records of an image that a node has but could not unpack:
@@ -270,30 +314,57 @@ func (j *loadJob) withdraw(ctx context.Context, node Node, img layout.Image) {
 
 // rename deals with a node that has every layer: nothing to do, or a name to
 // set. done is false when the manifest itself must be sent.
-func (j *loadJob) rename(ctx context.Context, node Node, state NodeState, img layout.Image) (done bool, r nodeResult, err error) {
+func (j *loadJob) rename(ctx context.Context, node Node, state nodeState, img layout.Image) (done bool, r nodeResult, err error) {
 	var lacking []string
 	for _, name := range j.item.names {
-		if state.Images[name] != img.Digest() {
+		if state.records[name] != img.Digest() {
 			lacking = append(lacking, name)
 		}
 	}
 	if len(lacking) == 0 {
 		return true, nodeResult{outcome: model.LoadPresent}, nil
 	}
-	for name, d := range state.Images {
+	for name, d := range state.records {
 		if d != img.Digest() {
 			continue
 		}
 		if err := node.Tag(ctx, name, lacking, j.item.labels); err != nil {
 			return false, nodeResult{}, nil // it may have gone meanwhile: send it
 		}
-		return true, nodeResult{outcome: model.LoadRetagged}, j.verify(ctx, node, state, img)
+		return true, nodeResult{outcome: model.LoadRetagged}, j.verify(ctx, node, nil, img)
 	}
 	return false, nodeResult{}, nil
 }
 
-// send imports the image with some of its layers.
-func (j *loadJob) send(ctx context.Context, node Node, img layout.Image, layers map[int]bool) (nodeResult, error) {
+// send imports the image with some of its layers and checks that it is there. The
+// node gets ready to import while image is waited for.
+func (j *loadJob) send(ctx context.Context, node Node, image func() (layout.Image, error), layers func(layout.Image) map[int]bool) (nodeResult, error) {
+	var r nodeResult
+	var img layout.Image
+	reader, writer := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		if img, err = image(); err == nil {
+			r, err = j.write(writer, img, layers(img))
+		}
+		writer.CloseWithError(err)
+		written <- err
+	}()
+	told, err := node.Import(ctx, j.platform, j.item.labels, reader)
+	_ = reader.Close()
+	writeErr := <-written
+	if err != nil && writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
+		err = writeErr // the node saw only that the archive ended early
+	}
+	if err == nil {
+		err = j.verify(ctx, node, told, img)
+	}
+	return r, err
+}
+
+// write writes the archive for a node.
+func (j *loadJob) write(w io.Writer, img layout.Image, layers map[int]bool) (nodeResult, error) {
 	thin, err := layout.NewThin(img, j.item.names, layers)
 	if err != nil {
 		return nodeResult{}, err
@@ -303,22 +374,9 @@ func (j *loadJob) send(ctx context.Context, node Node, img layout.Image, layers 
 	if r.layers == 0 {
 		r.outcome = model.LoadRetagged
 	}
-	reader, writer := io.Pipe()
-	written := make(chan error, 1)
-	go func() {
-		buffered := bufio.NewWriterSize(&countingWriter{writer, j}, 1<<20)
-		err := thin.Write(buffered, j.images.cache)
-		if err == nil {
-			err = buffered.Flush()
-		}
-		writer.CloseWithError(err)
-		written <- err
-	}()
-	err = node.Import(ctx, j.platform, j.item.labels, thin.Size(), reader)
-	_ = reader.Close()
-	writeErr := <-written
-	if err != nil && writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
-		err = writeErr // the node saw only that the archive ended early
+	buffered := bufio.NewWriterSize(&countingWriter{w, j}, 1<<20)
+	if err = thin.Write(buffered, j.images.cache); err == nil {
+		err = buffered.Flush()
 	}
 	return r, err
 }
@@ -335,28 +393,35 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// verify checks that the node has every name and every layer. before is what
-// it had before the load.
-func (j *loadJob) verify(ctx context.Context, node Node, before NodeState, img layout.Image) error {
-	if unpacked, err := node.Unpacked(ctx, j.item.names); err == nil && j.all(unpacked, img) {
-		j.images.sawLayers(node, before, img.ChainIDs())
+// verify checks that the node has every name and every layer. told is what it
+// said itself at the end of an import; whatever that leaves open is asked.
+func (j *loadJob) verify(ctx context.Context, node Node, told map[string]digest.Digest, img layout.Image) error {
+	seen := j.images.seen(node)
+	if !j.all(told, img) {
+		told, _ = node.Unpacked(ctx, j.item.names)
+	}
+	if j.all(told, img) {
+		seen.add(img.ChainIDs())
 		return nil
 	}
 	// Something is missing, or the image is for a platform that is not the
 	// node's, whose layers only the snapshots tell of.
-	state, err := node.State(ctx, j.item.names, "")
+	records, err := node.Records(ctx, j.item.names, "")
 	if err != nil {
 		return err
 	}
 	for _, name := range j.item.names {
-		if got := state.Images[name]; got != img.Digest() {
+		if got := records[name]; got != img.Digest() {
 			return fmt.Errorf("after the import the node has no image %q with digest %s", name, img.Digest())
 		}
 	}
-	if missing := missingLayers(img.ChainIDs(), state); len(missing) > 0 {
+	snapshots, err := seen.ask(ctx, node, func(map[digest.Digest]bool, time.Time) bool { return false })
+	if err != nil {
+		return err
+	}
+	if missing := missingLayers(img.ChainIDs(), snapshots); len(missing) > 0 {
 		return fmt.Errorf("after the import the node lacks %d of %d layers", len(missing), len(img.DiffIDs))
 	}
-	j.images.sawNode(node, state)
 	return nil
 }
 

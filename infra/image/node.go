@@ -12,28 +12,28 @@ import (
 // made by NewNode.
 type Node interface {
 	Name() string
-	// Open gets ready for the rest, which does so itself when it has to.
-	Open(ctx context.Context) error
-	// State lists the node's unpacked layers, and the records of images that
-	// have one of the names or the digest (of a manifest or index; "" for none).
-	State(ctx context.Context, names []string, d digest.Digest) (NodeState, error)
+	// Snapshots lists the node's unpacked layers by chain ID.
+	Snapshots(ctx context.Context) (map[digest.Digest]bool, error)
+	// Records lists the images that have one of the names or the digest (of a
+	// manifest or index; "" for none): by full name what each stands for.
+	Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error)
 	// Unpacked lists, of the images with these names, those whose layers are all
-	// unpacked: less than State tells, and sooner.
+	// unpacked.
 	Unpacked(ctx context.Context, names []string) (map[string]digest.Digest, error)
-	// Import gives the node an OCI archive of size bytes.
-	Import(ctx context.Context, platform string, labels map[string]string, size int64, archive io.Reader) error
+	// Import gives the node an OCI archive, which may come later. It returns what the node
+	// says it has unpacked, as Unpacked does; not every node says.
+	Import(ctx context.Context, platform string, labels map[string]string, archive io.Reader) (map[string]digest.Digest, error)
 	// Tag gives the image called source the further names.
 	Tag(ctx context.Context, source string, names []string, labels map[string]string) error
 	// Images lists every record of an image, and says which run.
 	Images(ctx context.Context) ([]NodeImage, error)
+	// Mirrors reports whether the node was told of a way to a registry, which the
+	// engine need not know.
+	Mirrors(ctx context.Context, registry string) (bool, error)
+	// Pull has the node pull an image by itself, as the kubelet would.
+	Pull(ctx context.Context, ref string) error
 	// Remove takes records off; those that are gone are no error.
 	Remove(ctx context.Context, names []string) error
-}
-
-// NodeState is what a node has of an image.
-type NodeState struct {
-	Images    map[string]digest.Digest // by full name: the manifest or index it stands for
-	Snapshots map[digest.Digest]bool   // chain IDs
 }
 
 // NodeImage is one record of an image on a node.

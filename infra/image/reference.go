@@ -14,9 +14,22 @@ import (
 func FullName(ref string) (string, error) {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return "", problem.New(fmt.Sprintf("image name %q", ref), err, "write [HOST/]NAME[:TAG], the name in lower case")
+		return "", nameProblem(ref, err)
 	}
 	return named.String(), nil
+}
+
+func nameProblem(ref string, err error) error {
+	return problem.New(fmt.Sprintf("image name %q", ref), err, "write [HOST/]NAME[:TAG], the name in lower case")
+}
+
+// RegistryOf is the registry of an image: docker.io where its name has none.
+func RegistryOf(ref string) (string, error) {
+	named, err := reference.ParseDockerRef(ref)
+	if err != nil {
+		return "", nameProblem(ref, err)
+	}
+	return reference.Domain(named), nil
 }
 
 // repository is a name without its tag or digest.

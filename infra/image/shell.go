@@ -20,16 +20,16 @@ type shell struct {
 	engine    *docker.Client
 	container string
 
-	turn chan struct{} // held by the one command that is carried out
+	turn gate // held by the one command that is carried out
 	live *liveShell
 }
 
 func newShell(engine *docker.Client, container string) shell {
-	return shell{engine: engine, container: container, turn: make(chan struct{}, 1)}
+	return shell{engine: engine, container: container, turn: newGate()}
 }
 
 type liveShell struct {
-	pipe *docker.Pipe
+	pipe io.ReadWriteCloser
 	out  *bufio.Reader
 	mark string // begins the line that ends a command's output
 }
@@ -57,25 +57,31 @@ func (e *commandError) Error() string {
 // run carries out a command line and returns its output, standard error
 // included.
 func (s *shell) run(ctx context.Context, command string) (string, error) {
-	return s.do(ctx, "{ "+command+"; } </dev/null", 0, nil)
+	return s.do(ctx, runLine(command), nil)
 }
 
-// feed carries out a command line with size bytes of in as its standard
-// input, after prepare, which may set variables for it.
-func (s *shell) feed(ctx context.Context, prepare, command string, size int64, in io.Reader) (string, error) {
-	// A command may leave input unread when it fails: the rest must not be
-	// taken for commands, which is why it comes through head and cat.
-	line := fmt.Sprintf("%shead -c %d | { %s; s=$?; cat >/dev/null; (exit $s); }", prepare, size, command)
-	return s.do(ctx, line, size, in)
+// feed carries out a command line with in as its standard input, after prepare,
+// which may set variables for it. The command starts at once: what in has to
+// give may come later.
+func (s *shell) feed(ctx context.Context, prepare, command string, in io.Reader) (string, error) {
+	return s.do(ctx, feedLine(prepare, command), in)
 }
 
-func (s *shell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
+func runLine(command string) string { return "{ " + command + "; } </dev/null" }
+
+// feedLine passes input on in pieces, each after its size, up to one of size 0.
+// A command may leave input unread when it fails: the rest must not be taken for
+// commands, which is why cat takes it.
+func feedLine(prepare, command string) string {
+	return prepare + `while read -r n && [ "$n" -gt 0 ]; do head -c "$n"; done | { ` + command + `; s=$?; cat >/dev/null; (exit $s); }`
+}
+
+func (s *shell) do(ctx context.Context, line string, in io.Reader) (string, error) {
+	if err := s.turn.enter(ctx); err != nil {
+		return "", err
 	}
-	if err := ctx.Err(); err != nil {
+	defer s.turn.leave()
+	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
 	if s.live == nil {
@@ -85,7 +91,7 @@ func (s *shell) do(ctx context.Context, line string, size int64, in io.Reader) (
 		}
 		s.live = live
 	}
-	out, err := s.live.do(ctx, line, size, in)
+	out, err := s.live.do(ctx, line, in)
 	var failed *commandError
 	if err != nil && !errors.As(err, &failed) {
 		s.live.stop() // its streams are in an unknown state
@@ -110,22 +116,31 @@ func (s *shell) start(ctx context.Context) (*liveShell, error) {
 		return nil, err
 	}
 	mark := "berth-" + hex.EncodeToString(token[:])
-	script := `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
-	p, err := s.engine.Pipe(ctx, s.container, []string{"sh", "-c", script}) // it outlives the command that started it
+	p, err := s.engine.Pipe(ctx, s.container, []string{"sh", "-c", loop(mark)}) // it outlives the command that started it
 	if err != nil {
 		return nil, fmt.Errorf("start a shell in %q: %w", s.container, err)
 	}
-	return &liveShell{pipe: p, out: bufio.NewReaderSize(p, 64<<10), mark: mark}, nil
+	return newLiveShell(p, mark), nil
+}
+
+// loop is the program of a shell: it carries out every line that it reads, and
+// ends the output with a line of mark and the status.
+func loop(mark string) string {
+	return `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
+}
+
+func newLiveShell(pipe io.ReadWriteCloser, mark string) *liveShell {
+	return &liveShell{pipe: pipe, out: bufio.NewReaderSize(pipe, 64<<10), mark: mark}
 }
 
 func (l *liveShell) stop() { _ = l.pipe.Close() }
 
-func (l *liveShell) do(ctx context.Context, line string, size int64, in io.Reader) (string, error) {
+func (l *liveShell) do(ctx context.Context, line string, in io.Reader) (string, error) {
 	// A cancelled command takes its shell with it.
 	stop := context.AfterFunc(ctx, l.stop)
 	defer stop()
 	sent := make(chan error, 1)
-	go func() { sent <- l.send(line, size, in) }()
+	go func() { sent <- l.send(line, in) }()
 	out, status, err := l.receive()
 	if err != nil {
 		l.stop() // so that sending ends too
@@ -143,21 +158,31 @@ func (l *liveShell) do(ctx context.Context, line string, size int64, in io.Reade
 	return out, nil
 }
 
-func (l *liveShell) send(line string, size int64, in io.Reader) error {
-	if _, err := io.WriteString(l.pipe, line+"\n"); err != nil {
+// pieceSize is how much input goes to a command at a time, in bytes: a program
+// is started on the node for each.
+const pieceSize = 8 << 20
+
+func (l *liveShell) send(line string, in io.Reader) error {
+	if _, err := io.WriteString(l.pipe, line+"\n"); err != nil || in == nil {
 		return err
 	}
-	if in == nil {
-		return nil
+	piece := make([]byte, pieceSize)
+	for {
+		n, err := io.ReadFull(in, piece)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			l.stop() // the command waits for bytes that do not come
+			return err
+		}
+		if n > 0 {
+			if _, err := fmt.Fprintf(l.pipe, "%d\n%s", n, piece[:n]); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			_, err = io.WriteString(l.pipe, "0\n")
+			return err
+		}
 	}
-	n, err := io.Copy(l.pipe, io.LimitReader(in, size))
-	if err == nil && n < size {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		l.stop() // the command waits for bytes that do not come
-	}
-	return err
 }
 
 // receive reads a command's output to its end mark.

@@ -27,6 +27,7 @@ type globalFlags struct {
 	context    string
 	registry   string
 	insecure   bool // of registry
+	pullSecret bool // copy credentials into the cluster of context
 }
 
 // addGlobalFlags gives the root command and every verb below it the root
@@ -73,6 +74,7 @@ func (app *App) globalFlagSet() *pflag.FlagSet {
 	flags.StringVar(&g.context, "context", g.context, "kubeconfig `context` of another cluster to use instead")
 	flags.StringVar(&g.registry, "registry", g.registry, "`HOST[/PATH]` of the registry that the cluster of --context gets images from")
 	flags.BoolVar(&g.insecure, "insecure-registry", g.insecure, "the registry speaks plain HTTP, or nobody signed its certificate")
+	flags.BoolVar(&g.pullSecret, "pull-secret", g.pullSecret, "copy your Docker credentials for the project's registries into a Secret on the cluster of --context, and let its pods pull with it")
 	return flags
 }
 
@@ -96,6 +98,8 @@ func (app *App) check(cmd *cobra.Command) error {
 		return problem.New(fmt.Sprintf("--registry %q", g.registry), errors.New("images are loaded straight into the nodes of berth's own clusters"), "name another cluster with --context")
 	case strings.Contains(g.registry, "://"):
 		return problem.New(fmt.Sprintf("--registry %q", g.registry), errors.New("it is not HOST[:PORT][/PATH]"), "leave out what stands before ://; --insecure-registry allows plain HTTP")
+	case g.pullSecret && g.context == "":
+		return problem.New("--pull-secret", errors.New("berth's own clusters need none: the engine pulls, with your credentials"), "name another cluster with --context")
 	case g.insecure && g.registry == "":
 		return problem.New("--insecure-registry", nil, "name the registry with --registry")
 	}

@@ -30,9 +30,11 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 	}
 	deps.Target = translate.Target{Kind: translate.Portable, IngressDomain: "localhost", Nodes: len(nodes)}
 	deps.Publisher = &unpublished{context: app.global.context, kube: s.kube}
-	inEngine := engineImages{images: s.images, users: namesUsers(s.input)}
 	registry, found, err := app.foreignRegistry(ctx, s.kube)
 	if err != nil {
+		return err
+	}
+	if deps.Target.PullSecret, err = app.pullSecret(s.input, deps.Target, registry); err != nil {
 		return err
 	}
 	if !found {
@@ -40,12 +42,14 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 			return err
 		}
 		if len(s.nodes) > 0 {
-			deps.Images, deps.Loader = &inEngine, &nodeLoader{images: s.images, nodes: s.workers()}
+			onNodes := s.nodeImages(deps.Target)
+			deps.Images, deps.Loader = onNodes, onNodes
 			return nil
 		}
 	}
 	deps.Target.Pushed = registry.Prefix != ""
 	registry.Platforms = platformsOf(nodes)
+	inEngine := engineImages{images: s.images, users: namesUsers(s.input)}
 	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]string{}}
 	if through.own, err = s.images.Platform(ctx); err != nil {
 		return err

@@ -37,6 +37,7 @@ type foreign struct {
 	dir      string
 	registry string // host:port
 	uploads  *atomic.Int64
+	private  *atomic.Bool // the registry asks for credentials
 }
 
 // newForeign creates the cluster with kind itself, or uses the one that
@@ -130,9 +131,12 @@ func (f *foreign) serveRegistry(t *testing.T) {
 	if err != nil {
 		t.Skipf("needs an engine whose networks end on this machine: %v", err)
 	}
-	f.registry, f.uploads = l.Addr().String(), &atomic.Int64{}
+	f.registry, f.uploads, f.private = l.Addr().String(), &atomic.Int64{}, &atomic.Bool{}
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !f.guard(w, r) {
+			return
+		}
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/blobs/uploads/") {
 			f.uploads.Add(1)
 		}
@@ -232,6 +236,9 @@ func TestProjectRunsOnAClusterThatBerthDidNotCreate(t *testing.T) {
 	f.imagesAre(t, f.registry+"/")
 	f.berth(t, "down", "--volumes", "--rmi", "local")
 	f.unhostRegistry(t)
+
+	f.pullsWithTheUsersCredentials(t)
+	f.pullsOnTheNodes(t)
 }
 
 // premade is an object that a user keeps where the project goes.

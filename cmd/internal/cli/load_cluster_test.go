@@ -273,7 +273,7 @@ func TestNodeThatDiesDuringALoadIsNamedAndLoadedLater(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for tick := time.NewTicker(200 * time.Millisecond); ; {
-		if _, err = b.nodes[len(b.nodes)-1].State(ctx, nil, ""); err == nil {
+		if _, err = b.nodes[len(b.nodes)-1].Snapshots(ctx); err == nil {
 			break
 		}
 		select {

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -49,7 +51,7 @@ func newRollbackCommand(app *App) *cobra.Command {
 			}
 			return withTimeout(cmd.Context(), timeout, func(ctx context.Context) error {
 				task := progress.Start(app.sink(), args[0], "rolling back")
-				n, err := r.Rollback(ctx, args[0], to)
+				n, err := r.Rollback(ctx, args[0], to, app.bringImages)
 				if err != nil {
 					return task.End(err, "")
 				}
@@ -63,6 +65,38 @@ func newRollbackCommand(app *App) *cobra.Command {
 	addFormatFlag(cmd, &format)
 	addWaitTimeout(cmd.Flags(), &timeout, "give up after this `time`; 0: the service has its own limits")
 	return cmd
+}
+
+// bringImages sees to it that the nodes have those of images that berth built;
+// all others the nodes pull.
+func (app *App) bringImages(ctx context.Context, images []string) error {
+	built := image.ContentTags(images)
+	if len(built) == 0 {
+		return nil
+	}
+	cluster := app.clusterName()
+	if !app.owned() {
+		var ok bool
+		if cluster, ok = strings.CutPrefix(app.global.context, "kind-"); !ok {
+			return nil
+		}
+	}
+	engine, err := app.docker(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := image.NodesOf(ctx, engine, cluster)
+	if err != nil || len(nodes) == 0 { // another engine's
+		return err
+	}
+	for _, n := range nodes {
+		defer n.Close()
+	}
+	all, err := app.images(ctx)
+	if err != nil {
+		return err
+	}
+	return all.Bring(ctx, built, workersOf(nodes), app.sink())
 }
 
 func (app *App) printRevisions(revisions []apply.Revision) error {

@@ -134,8 +134,8 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	if deps.Target, err = app.target(ctx, engine, s); err != nil {
 		return devloop.Deps{}, err
 	}
-	deps.Images = &engineImages{images: images, users: namesUsers(s.input)}
-	deps.Loader = &nodeLoader{images: images, nodes: s.workers()}
+	onNodes := s.nodeImages(deps.Target)
+	deps.Images, deps.Loader = onNodes, onNodes
 	deps.Publisher = &publisher{
 		gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
 		namespace: s.deploy.Namespace(), cluster: s.info.Name,
@@ -223,11 +223,14 @@ func (s *session) prune(ctx context.Context) error {
 	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Keep: used, Nodes: s.workers()})
 }
 
-// workers are the nodes that run pods: all but the control plane, unless there
+// workers are the session's nodes that run pods.
+func (s *session) workers() []image.Node { return workersOf(s.nodes) }
+
+// workersOf are the nodes that run pods: all but the control plane, unless there
 // is nothing else.
-func (s *session) workers() []image.Node {
+func workersOf(nodes []*image.KindNode) []image.Node {
 	var workers, all []image.Node
-	for _, n := range s.nodes {
+	for _, n := range nodes {
 		all = append(all, n)
 		if !n.ControlPlane() {
 			workers = append(workers, n)
@@ -290,15 +293,4 @@ func namesUsers(in translate.Input) bool {
 		}
 	}
 	return false
-}
-
-// nodeLoader loads images onto the nodes that run pods.
-type nodeLoader struct {
-	images *image.Images
-	nodes  []image.Node
-}
-
-// Load loads images of the engine.
-func (l *nodeLoader) Load(ctx context.Context, refs []string, sink progress.Sink) ([]model.NodeLoad, error) {
-	return l.images.Load(ctx, refs, l.nodes, sink)
 }
