@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	bkclient "github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-dev/berth/infra/docker"
@@ -40,8 +41,9 @@ type Images struct {
 	store      bool // the engine keeps images in containerd
 
 	mu            sync.Mutex
-	own           string // the engine's platform, "" before it was asked
-	builtinSyntax bool   // the frontend image that `# syntax=` names cannot be had
+	own           string               // the engine's platform, "" before it was asked
+	worker        *bkclient.WorkerInfo // of the engine's BuildKit, nil before it was asked
+	builtinSyntax bool                 // the frontend image that `# syntax=` names cannot be had
 	saidClassic   bool
 	seen          map[string]NodeState // by node, after the last load onto it
 }
