@@ -619,6 +619,21 @@ func TestPassingFailuresAreTriedAgain(t *testing.T) {
 	}
 }
 
+func TestServiceThatTheComposeFileCuresIsSaidToServe(t *testing.T) {
+	s := newSession(t, nil)
+	s.fault["pull missing"], s.fault["pull other"] = errors.New("no such image"), errors.New("no such image")
+	s.set(svc{Name: "web", Image: "missing"}, svc{Name: "other", Image: "other"})
+	s.dev(DevOptions{})
+	s.kind(1, EventFailed, "web")
+	s.kind(1, EventFailed, "other")
+	s.set(svc{Name: "web", Image: "w"}, svc{Name: "other", Image: "other"})
+	s.write("compose.yaml", "2")
+	if e := s.kind(1, EventServing, "web"); e.Cause != "recovered" {
+		t.Errorf("event %+v", e)
+	}
+	s.kind(2, EventFailed, "other")
+}
+
 func TestServiceThatIsLateCountsAsServingOnceItDoes(t *testing.T) {
 	s := newSession(t, nil)
 	s.fault["wait web"], s.once["wait web"] = errors.New("crash loop"), true
@@ -960,8 +975,19 @@ func TestRebuildSwapsTheImageOrSaysWhyNot(t *testing.T) {
 	if n := s.logged("swap web"); n != 0 {
 		t.Errorf("%d swaps of what did not run", n)
 	}
+	unrecorded := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.unrecorded["p-web"]
+	}
+	if unrecorded() {
+		t.Error("the first build leaves no record in the engine's history")
+	}
 	s.write("web/main.go", "v2")
 	s.holds("web", "/app/main.go", "v2")
+	if !unrecorded() {
+		t.Error("every save fills the engine's history of builds")
+	}
 	if e := s.kind(1, EventServing, "web"); !strings.HasSuffix(e.Why, "; swapped in place") {
 		t.Errorf("why: %q", e.Why)
 	}
