@@ -837,6 +837,7 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 	rules := []types.Trigger{
 		{Path: dir, Action: "sync", Target: "relative"}, {Path: dir, Action: "rebuild", Target: "/x"}, {Path: dir, Action: "restart", Target: "/x"},
 		{Path: dir, Action: "sync+exec", Target: "/x"}, {Path: dir, Action: "sync", Target: "/x", Include: []string{"*.nothing"}},
+		{Path: dir + "/later", Action: "sync", Target: "/x", Include: []string{"*.go"}},
 	}
 	in := translate.Input{Project: project("p", svc{Name: "web", Image: "w", Watch: rules})}
 	result, _ := fakeTranslate(in, translate.Target{})
@@ -851,10 +852,26 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 		`services.web.develop.watch[2]: target is not used by action restart`,
 		`services.web.develop.watch[3]: exec has no command; the files are only synced`,
 		`services.web.develop.watch[4]: include matches no file now`,
+		`services.web.develop.watch[5]: path "` + dir + `/later" is not there now; the rule waits for it`,
 	}
-	if !slices.Equal(set.warnings, want) || len(set.rules) != 3 {
+	if !slices.Equal(set.warnings, want) || len(set.rules) != 4 {
 		t.Errorf("%d rules, warnings\n%s", len(set.rules), strings.Join(set.warnings, "\n"))
 	}
+}
+
+func TestPathThatVanishesIsSaidAndSyncedWhenItIsBack(t *testing.T) {
+	s := newSession(t, map[string]string{"src/a": "1"})
+	s.set(svc{Name: "web", Image: "w", Watch: []types.Trigger{{Path: s.path("src"), Action: "sync", Target: "/app"}}})
+	s.dev(DevOptions{})
+	s.up()
+	if err := os.RemoveAll(s.path("src")); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.kind(1, EventWarn, "web"); e.Why != `develop.watch[0]: path "src" is gone; the rule waits for it` {
+		t.Errorf("event %+v", e)
+	}
+	s.write("src/a", "2")
+	s.holds("web", "/app/a", "2")
 }
 
 func TestTargetsInTheContainer(t *testing.T) {
