@@ -91,6 +91,9 @@ func (v *devView) started() {
 
 // serving is called when the whole project is up.
 func (v *devView) serving(r devloop.UpResult) {
+	if newImages(r) {
+		v.builds.add()
+	}
 	v.console.Serve()
 	for _, address := range addresses(r) {
 		v.console.Line(address)
