@@ -372,6 +372,8 @@ func (l *loop) command(c Command) {
 			d.rebuild = true
 		case c.Verb == CommandRebuild && c.Service == "":
 			continue
+		case c.Verb == CommandRestart && l.supervised(s.Name):
+			d.rerun = true // its files stay, as after a restart of Docker's
 		default:
 			d.replace = true
 		}

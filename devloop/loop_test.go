@@ -428,6 +428,13 @@ func TestRestartRuleUsesTheSupervisorOrNewPods(t *testing.T) {
 		if n := s.logged("recreate web"); n != want {
 			t.Errorf("supervisor missing %v: %d times new pods", noSupervisor, n)
 		}
+		s.commands <- Command{Verb: CommandRestart, Service: "web"}
+		if e := s.kind(2, EventServing, "web"); e.Action != actionRestart {
+			t.Errorf("supervisor missing %v: asked for a restart, got %s", noSupervisor, e.Action)
+		}
+		if n := s.logged("recreate web"); n != 2*want {
+			t.Errorf("supervisor missing %v: %d times new pods after a restart that was asked for", noSupervisor, n)
+		}
 	}
 }
 
