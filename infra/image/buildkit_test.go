@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/berth-dev/berth/infra/docker"
+	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -117,5 +118,16 @@ func TestBuildKitThatDoesNotAnswerIsNoFaultOfTheProject(t *testing.T) {
 	s.failed = "sha256:0"
 	if unreachable(s, away) || unreachable(newSteps(nil), errors.New("exit code: 1")) {
 		t.Error("a step that fails, or another error, counts as an engine that is away")
+	}
+}
+
+func TestRebuildsOfTheLoopLeaveNoRecord(t *testing.T) {
+	spec := model.BuildSpec{Name: "web", Context: t.TempDir(), DockerfileInline: "FROM scratch"}
+	for _, unrecorded := range []bool{false, true} {
+		spec.Unrecorded = unrecorded
+		opt, err := solveOpt(spec, nil)
+		if err != nil || opt.Internal != unrecorded {
+			t.Errorf("unrecorded %v: internal %v, error %v", unrecorded, opt.Internal, err)
+		}
 	}
 }
