@@ -77,13 +77,17 @@ func mergeFiles(files, later []model.FileSync) []model.FileSync {
 	if len(later) == 0 {
 		return files
 	}
-	last := make(map[string]int, len(files)+len(later))
-	all := slices.Concat(files, later)
-	for i, f := range all {
+	last := make(map[string]int, len(later)) // files may be many more than those that a save changes
+	for i, f := range later {
 		last[f.Target] = i
 	}
-	kept := make([]model.FileSync, 0, len(last))
-	for i, f := range all {
+	kept := make([]model.FileSync, 0, len(files)+len(last))
+	for _, f := range files {
+		if _, again := last[f.Target]; !again {
+			kept = append(kept, f)
+		}
+	}
+	for i, f := range later {
 		if last[f.Target] == i {
 			kept = append(kept, f)
 		}

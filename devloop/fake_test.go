@@ -54,6 +54,8 @@ type world struct {
 	once  map[string]bool // faults that occur once
 
 	noSwap string // why images cannot be swapped in place
+
+	unrecorded map[string]bool // by image name, whether its last build asked for no record
 }
 
 type fakeImage struct {
@@ -80,7 +82,7 @@ func newWorld(t *testing.T) *world {
 		t: t, nodes: map[string]map[string]bool{"node-1": {}, "node-2": {}, "node-3": {}}, images: map[string]fakeImage{},
 		objects: map[model.ObjectKey]string{}, labels: map[model.ObjectKey]string{}, services: map[string]*fakeService{},
 		running: map[string]int{}, peak: map[string]int{}, changed: make(chan struct{}),
-		fault: map[string]error{}, once: map[string]bool{},
+		fault: map[string]error{}, once: map[string]bool{}, unrecorded: map[string]bool{},
 	}
 	return w
 }
@@ -185,6 +187,7 @@ func (w *world) Build(ctx context.Context, spec model.BuildSpec, _ progress.Sink
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.images[facts.Ref] = fakeImage{facts, files}
+	w.unrecorded[spec.Name] = spec.Unrecorded
 	return facts, nil
 }
 

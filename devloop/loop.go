@@ -292,6 +292,9 @@ func (l *loop) changed(b watch.Batch) {
 			l.projectDirt.merge(dirt{seq: l.seq, moments: moments{b.Saved, b.First, b.Flushed}, paths: []string{displayPath(base, c.Path)}})
 		}
 	}
+	for _, r := range l.set.vanished(b) {
+		l.send(Event{Kind: EventWarn, Service: r.service, Seq: l.seq, Why: fmt.Sprintf("%s: path %q is gone; the rule waits for it", r.why, displayPath(base, r.path))})
+	}
 	byService, holds := l.set.classify(b, base, l.means)
 	for _, h := range holds {
 		l.send(Event{Kind: EventHold, Service: h.Subject[len("service:"):], Seq: l.seq, Why: h.Why})
@@ -369,6 +372,8 @@ func (l *loop) command(c Command) {
 			d.rebuild = true
 		case c.Verb == CommandRebuild && c.Service == "":
 			continue
+		case c.Verb == CommandRestart && l.supervised(s.Name):
+			d.rerun = true // its files stay, as after a restart of Docker's
 		default:
 			d.replace = true
 		}

@@ -176,6 +176,6 @@ func (l *loop) recover(name string, s *serviceState) {
 		s.pending = &left // and then it serves
 		return
 	}
-	l.send(Event{Kind: EventServing, Service: name, Cause: "recovered", Action: "wait", Replicas: int(l.have.Services[name].Ready)})
+	l.send(l.cured(name))
 	l.resume()
 }

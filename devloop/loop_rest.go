@@ -16,13 +16,16 @@ func (l *loop) restLater() {
 	l.rest = l.e.deps.Clock.NewTimer(restFor)
 }
 
-// takeRest gives memory back: reading, hashing and building a large project
-// leave several times what is kept, and nothing collects it while nothing
-// happens.
+// takeRest says that it is time for what nobody waits for, and gives memory
+// back: reading, hashing and building a large project leave several times what is
+// kept, and nothing collects it while nothing happens.
 func (l *loop) takeRest() {
 	if l.watcher.Stats().Unhashed > 0 || len(l.flights) > 0 {
 		l.restLater()
 		return
+	}
+	if l.opts.OnRest != nil {
+		l.opts.OnRest()
 	}
 	l.workers.group.Go(debug.FreeOSMemory)
 }

@@ -29,8 +29,19 @@ func TestLoopAtRestGivesMemoryBack(t *testing.T) {
 	s.clock = hastyClock{}
 	s.set(svc{Name: "web", Build: s.buildOf("web")})
 	before := forcedCollections()
-	s.dev(DevOptions{})
+	rested := make(chan struct{}, 1)
+	s.dev(DevOptions{OnRest: func() {
+		select {
+		case rested <- struct{}{}:
+		default:
+		}
+	}})
 	s.up()
+	select {
+	case <-rested:
+	case <-time.After(testPatience):
+		t.Fatal("it did not say that it rests")
+	}
 	for deadline := time.Now().Add(testPatience); forcedCollections() == before; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it never did")

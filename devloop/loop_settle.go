@@ -174,9 +174,13 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 		}
 	case t.greets && (s.failed != nil || s.waiting != nil): // it stands where it stood
 	default:
+		failed := s.failed != nil
 		s.failed, s.late, s.waiting, s.ended = nil, false, nil, false
-		if changed && (t.project == nil || len(whole.paths) > 0) {
+		switch {
+		case changed && (t.project == nil || len(whole.paths) > 0):
 			l.send(l.serving(t, service, whole))
+		case failed:
+			l.send(l.cured(service))
 		}
 	}
 }
@@ -225,6 +229,12 @@ func (l *loop) causeOf(t *trip, d dirt, changed bool) string {
 		return t.project.cause()
 	}
 	return d.cause()
+}
+
+// cured is the event that a service which failed serves without a change of its
+// own files.
+func (l *loop) cured(service string) Event {
+	return Event{Kind: EventServing, Service: service, Cause: "recovered", Action: "wait", Replicas: int(l.have.Services[service].Ready)}
 }
 
 // serving is the event that a change serves, with its waterfall.

@@ -428,6 +428,13 @@ func TestRestartRuleUsesTheSupervisorOrNewPods(t *testing.T) {
 		if n := s.logged("recreate web"); n != want {
 			t.Errorf("supervisor missing %v: %d times new pods", noSupervisor, n)
 		}
+		s.commands <- Command{Verb: CommandRestart, Service: "web"}
+		if e := s.kind(2, EventServing, "web"); e.Action != actionRestart {
+			t.Errorf("supervisor missing %v: asked for a restart, got %s", noSupervisor, e.Action)
+		}
+		if n := s.logged("recreate web"); n != 2*want {
+			t.Errorf("supervisor missing %v: %d times new pods after a restart that was asked for", noSupervisor, n)
+		}
 	}
 }
 
@@ -617,6 +624,21 @@ func TestPassingFailuresAreTriedAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestServiceThatTheComposeFileCuresIsSaidToServe(t *testing.T) {
+	s := newSession(t, nil)
+	s.fault["pull missing"], s.fault["pull other"] = errors.New("no such image"), errors.New("no such image")
+	s.set(svc{Name: "web", Image: "missing"}, svc{Name: "other", Image: "other"})
+	s.dev(DevOptions{})
+	s.kind(1, EventFailed, "web")
+	s.kind(1, EventFailed, "other")
+	s.set(svc{Name: "web", Image: "w"}, svc{Name: "other", Image: "other"})
+	s.write("compose.yaml", "2")
+	if e := s.kind(1, EventServing, "web"); e.Cause != "recovered" {
+		t.Errorf("event %+v", e)
+	}
+	s.kind(2, EventFailed, "other")
 }
 
 func TestServiceThatIsLateCountsAsServingOnceItDoes(t *testing.T) {
@@ -822,6 +844,7 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 	rules := []types.Trigger{
 		{Path: dir, Action: "sync", Target: "relative"}, {Path: dir, Action: "rebuild", Target: "/x"}, {Path: dir, Action: "restart", Target: "/x"},
 		{Path: dir, Action: "sync+exec", Target: "/x"}, {Path: dir, Action: "sync", Target: "/x", Include: []string{"*.nothing"}},
+		{Path: dir + "/later", Action: "sync", Target: "/x", Include: []string{"*.go"}},
 	}
 	in := translate.Input{Project: project("p", svc{Name: "web", Image: "w", Watch: rules})}
 	result, _ := fakeTranslate(in, translate.Target{})
@@ -836,10 +859,26 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 		`services.web.develop.watch[2]: target is not used by action restart`,
 		`services.web.develop.watch[3]: exec has no command; the files are only synced`,
 		`services.web.develop.watch[4]: include matches no file now`,
+		`services.web.develop.watch[5]: path "` + dir + `/later" is not there now; the rule waits for it`,
 	}
-	if !slices.Equal(set.warnings, want) || len(set.rules) != 3 {
+	if !slices.Equal(set.warnings, want) || len(set.rules) != 4 {
 		t.Errorf("%d rules, warnings\n%s", len(set.rules), strings.Join(set.warnings, "\n"))
 	}
+}
+
+func TestPathThatVanishesIsSaidAndSyncedWhenItIsBack(t *testing.T) {
+	s := newSession(t, map[string]string{"src/a": "1"})
+	s.set(svc{Name: "web", Image: "w", Watch: []types.Trigger{{Path: s.path("src"), Action: "sync", Target: "/app"}}})
+	s.dev(DevOptions{})
+	s.up()
+	if err := os.RemoveAll(s.path("src")); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.kind(1, EventWarn, "web"); e.Why != `develop.watch[0]: path "src" is gone; the rule waits for it` {
+		t.Errorf("event %+v", e)
+	}
+	s.write("src/a", "2")
+	s.holds("web", "/app/a", "2")
 }
 
 func TestTargetsInTheContainer(t *testing.T) {
@@ -960,8 +999,19 @@ func TestRebuildSwapsTheImageOrSaysWhyNot(t *testing.T) {
 	if n := s.logged("swap web"); n != 0 {
 		t.Errorf("%d swaps of what did not run", n)
 	}
+	unrecorded := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.unrecorded["p-web"]
+	}
+	if unrecorded() {
+		t.Error("the first build leaves no record in the engine's history")
+	}
 	s.write("web/main.go", "v2")
 	s.holds("web", "/app/main.go", "v2")
+	if !unrecorded() {
+		t.Error("every save fills the engine's history of builds")
+	}
 	if e := s.kind(1, EventServing, "web"); !strings.HasSuffix(e.Why, "; swapped in place") {
 		t.Errorf("why: %q", e.Why)
 	}

@@ -50,6 +50,9 @@ type DevOptions struct {
 	// OnUp, when set, is called with the result of every successful turn over the
 	// whole project: when it first serves, and after changes of the compose file.
 	OnUp func(UpResult)
+	// OnRest, when set, is called when nothing has been done for a few seconds: the
+	// time for what nobody waits for. It must not block.
+	OnRest func()
 	// Commands are what the user asks for while the loop runs; nil for none.
 	Commands <-chan Command
 }

@@ -134,6 +134,22 @@ func (ws watchSet) redefines(name string) bool {
 	return ws.project[name] || slices.ContainsFunc(ws.applied, func(r rule) bool { return r.covers(name) })
 }
 
+// vanished lists the rules whose path itself is removed by a batch.
+func (ws watchSet) vanished(b watch.Batch) []rule {
+	var gone []rule
+	for _, c := range b.Changes {
+		if c.Op != model.FileRemoved {
+			continue
+		}
+		for _, r := range ws.rules {
+			if r.path == c.Path {
+				gone = append(gone, r)
+			}
+		}
+	}
+	return gone
+}
+
 // roots lists what to watch.
 func (ws watchSet) roots() []watch.Root {
 	var roots []watch.Root
@@ -237,7 +253,11 @@ func (b *ruleBuilder) valid(r rule, at string) bool {
 	case !syncs && r.target != "":
 		warn("target is not used by action %s", r.action)
 	}
-	if r.include != nil && !b.includesAny(r) {
+	_, err := os.Lstat(r.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		warn("path %q is not there now; the rule waits for it", r.path)
+	case r.include != nil && !b.includesAny(r):
 		warn("include matches no file now")
 	}
 	return true
@@ -249,7 +269,7 @@ func (b *ruleBuilder) includesAny(r rule) bool {
 	err := filepath.WalkDir(r.path, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return fs.SkipDir // not there or not readable: the watcher says so
+			return fs.SkipDir // not readable: the watcher says so
 		case d.IsDir() && name != r.path && slices.ContainsFunc(r.ignore, func(m *watch.Matcher) bool { return m.Prunes(name) }):
 			return fs.SkipDir
 		case !d.IsDir() && r.covers(name):

@@ -142,6 +142,9 @@ func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) 
 	if err != nil {
 		return model.ImageFacts{}, err
 	}
+	// A build a save would push all others out of the history, and to write a
+	// record takes its time.
+	_, spec.Unrecorded = t.have.Facts[img.Ref]
 	return t.deps.Images.Build(ctx, spec, t.deps.Sink)
 }
 

@@ -87,7 +87,10 @@ type swap struct {
 func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error) {
 	s := &swap{p: p, it: it, images: map[string]string{}}
 	var d *appsv1.Deployment
-	err := parallel(ctx, 3, func(ctx context.Context, i int) (err error) {
+	var sets []appsv1.ReplicaSet
+	var all []corev1.Pod
+	selector := model.LabelService + "=" + it.manifest.GetLabels()[model.LabelService]
+	err := parallel(ctx, 5, func(ctx context.Context, i int) (err error) {
 		switch i {
 		case 0:
 			if it.live, err = p.client.GetAny(ctx, it.key); err == nil {
@@ -98,6 +101,10 @@ func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error)
 			s.drains, err = p.drainable(ctx, template)
 		case 2:
 			s.patient, err = p.patientlyServed(ctx, it.manifest.GetLabels()[model.LabelService])
+		case 3:
+			sets, err = kube.List[appsv1.ReplicaSet](ctx, p.client, it.key.Namespace, selector)
+		case 4:
+			all, err = kube.List[corev1.Pod](ctx, p.client, it.key.Namespace, selector)
 		}
 		return err
 	})
@@ -110,15 +117,8 @@ func (p *Project) planSwap(ctx context.Context, it *item) (*swap, string, error)
 	if whyNot := s.unlike(d); whyNot != "" {
 		return nil, whyNot, nil
 	}
-	if s.rs, err = p.currentReplicaSet(ctx, d); err != nil {
-		return nil, "", err
-	}
-	if s.rs == nil {
+	if s.rs = currentReplicaSet(sets, d); s.rs == nil {
 		return nil, "a rollout is under way", nil
-	}
-	all, err := kube.List[corev1.Pod](ctx, p.client, it.key.Namespace, model.LabelService+"="+d.Labels[model.LabelService])
-	if err != nil {
-		return nil, "", err
 	}
 	for _, pod := range all {
 		if pod.DeletionTimestamp == nil && ownedBy(&pod, s.rs.UID) {
@@ -195,22 +195,18 @@ func eachContainer(workload *unstructured.Unstructured, f func(list string, c ma
 
 // currentReplicaSet is the one ReplicaSet of a Deployment that has pods, nil
 // when a rollout is under way.
-func (p *Project) currentReplicaSet(ctx context.Context, d *appsv1.Deployment) (*appsv1.ReplicaSet, error) {
-	sets, err := kube.List[appsv1.ReplicaSet](ctx, p.client, d.Namespace, model.LabelService+"="+d.Labels[model.LabelService])
-	if err != nil {
-		return nil, err
-	}
+func currentReplicaSet(sets []appsv1.ReplicaSet, d *appsv1.Deployment) *appsv1.ReplicaSet {
 	var current *appsv1.ReplicaSet
 	for i, rs := range sets {
 		if !ownedBy(&rs, d.UID) || orOne(rs.Spec.Replicas) == 0 && rs.Status.Replicas == 0 {
 			continue
 		}
 		if current != nil {
-			return nil, nil
+			return nil
 		}
 		current = &sets[i]
 	}
-	return current, nil
+	return current
 }
 
 // run carries out the swap.

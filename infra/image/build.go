@@ -63,7 +63,7 @@ func (i *Images) build(ctx context.Context, spec model.BuildSpec, task *progress
 		i.sayClassic(sink)
 		id, err = i.buildClassic(ctx, spec, task)
 	case err != nil:
-		return model.ImageFacts{}, problem.New("reach the engine's BuildKit", err, "berth doctor")
+		return model.ImageFacts{}, problem.New("reach the engine's BuildKit", err, askDoctor)
 	default:
 		defer client.Close()
 		id, err = i.buildWith(ctx, client, worker, spec, task)
@@ -137,6 +137,9 @@ func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker 
 		return "", context.Cause(ctx)
 	}
 	if err != nil {
+		if unreachable(s, err) {
+			i.forgetWorker()
+		}
 		return "", buildProblem(spec.Name, s, err)
 	}
 	id := response[exptypes.ExporterImageDigestKey]

@@ -28,12 +28,19 @@ func (i *Images) dialBuildKit(ctx context.Context) (*bkclient.Client, error) {
 		}))
 }
 
-// buildkit connects and asks for the worker, which tells an engine without
-// BuildKit apart.
+// buildkit connects and says what the worker is, which tells an engine without
+// BuildKit apart. The engine is asked until it has answered once: to list its
+// platforms it runs a program of each.
 func (i *Images) buildkit(ctx context.Context) (*bkclient.Client, *bkclient.WorkerInfo, error) {
 	c, err := i.dialBuildKit(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	i.mu.Lock()
+	worker := i.worker
+	i.mu.Unlock()
+	if worker != nil {
+		return c, worker, nil
 	}
 	workers, err := c.ListWorkers(ctx)
 	if err == nil && len(workers) == 0 {
@@ -46,8 +53,27 @@ func (i *Images) buildkit(ctx context.Context) (*bkclient.Client, *bkclient.Work
 		}
 		return nil, nil, errors.Join(err, closeErr)
 	}
-	return c, workers[0], nil
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.worker = workers[0]
+	return c, i.worker, nil
 }
+
+// forgetWorker has the next build ask the engine again.
+func (i *Images) forgetWorker() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.worker = nil
+}
+
+// unreachable reports whether a build failed before its first step, because
+// BuildKit did not answer.
+func unreachable(s *steps, err error) bool {
+	return s.failed == "" && status.Code(err) == codes.Unavailable
+}
+
+// askDoctor is what to do when BuildKit does not answer.
+const askDoctor = "berth doctor"
 
 // noBuildKit tells an engine without the endpoint (podman's, very old ones)
 // from one that does not answer.

@@ -144,7 +144,10 @@ func (i *Images) fetchBuildKit(ctx context.Context, w want) (layout.Image, error
 	if err != nil {
 		return layout.Image{}, err
 	}
-	opt := bkclient.SolveOpt{Exports: []bkclient.ExportEntry{i.ociExport(w.skip)}}
+	opt := bkclient.SolveOpt{
+		Exports:  []bkclient.ExportEntry{i.ociExport(w.skip)},
+		Internal: true, // no build of the user's: it does not belong into the engine's history of builds
+	}
 	r, err := client.Build(ctx, opt, "", func(ctx context.Context, g gateway.Client) (*gateway.Result, error) {
 		_, _, config, err := g.ResolveImageConfig(ctx, name, sourceresolver.Opt{
 			ImageOpt: &sourceresolver.ResolveImageOpt{Platform: &platform, ResolveMode: "local"},

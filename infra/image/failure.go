@@ -67,6 +67,9 @@ func buildHint(s *steps, err error) string {
 	if base := missingBase(s, err); base != "" {
 		return fmt.Sprintf("bring image %q into the engine: `docker pull %s`, or `docker load -i FILE` where there is no registry; `berth offline build` makes stand-ins of common base images", base, base)
 	}
+	if unreachable(s, err) {
+		return askDoctor
+	}
 	return ""
 }
 

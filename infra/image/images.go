@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	bkclient "github.com/moby/buildkit/client"
+
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
 )
@@ -37,8 +39,9 @@ type Images struct {
 	store      bool // the engine keeps images in containerd
 
 	mu            sync.Mutex
-	own           string // the engine's platform, "" before it was asked
-	builtinSyntax bool   // the frontend image that `# syntax=` names cannot be had
+	own           string               // the engine's platform, "" before it was asked
+	worker        *bkclient.WorkerInfo // of the engine's BuildKit, nil before it was asked
+	builtinSyntax bool                 // the frontend image that `# syntax=` names cannot be had
 	saidClassic   bool
 	nodes         map[string]*seenNode // by name
 }

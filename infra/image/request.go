@@ -33,6 +33,7 @@ func solveOpt(spec model.BuildSpec, workerLabels map[string]string) (bkclient.So
 		Frontend: frontend, FrontendAttrs: map[string]string{}, LocalMounts: map[string]fsutil.FS{},
 		// Transfers are incremental between builds that share this key.
 		SharedKey: digest.FromString(spec.Context).Encoded(),
+		Internal:  spec.Unrecorded,
 	}
 	if err := addSources(&opt, spec); err != nil {
 		return opt, err

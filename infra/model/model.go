@@ -65,6 +65,7 @@ type BuildSpec struct {
 	NoCacheFilter      []string
 	Pull               bool
 	Provenance, SBOM   string
+	Unrecorded         bool // leave no record in the engine's history of builds
 }
 
 // BuildSecret is a secret offered to a build under ID, from File or Env.

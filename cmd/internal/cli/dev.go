@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +92,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	defer logs.Wait()
 	logs.Go(func() { view.pruneBuilds(ctx, s) })
 	err = s.engine.Dev(ctx, devloop.DevOptions{
-		Up: up, Once: opts.once, Commands: commands, OnRead: view.name, OnUp: view.serving,
+		Up: up, Once: opts.once, Commands: commands, OnRead: view.name, OnUp: view.serving, OnRest: view.builds.rest,
 		Started: func() {
 			if opts.once {
 				return
@@ -115,28 +114,10 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	return opts.after(outer, app, s.input.Project.Name, err)
 }
 
-// pruneBuilds removes superseded builds after every rebuild that serves, until
-// ctx ends.
-func (v *devView) pruneBuilds(ctx context.Context, s *session) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-v.rebuilt:
-			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
-				v.console.Line("prune images: " + err.Error())
-			}
-		}
-	}
-}
-
 // event shows one event of the loop.
 func (v *devView) event(e devloop.Event) {
 	if e.Kind == devloop.EventServing && e.Action == "rebuild" {
-		select {
-		case v.rebuilt <- struct{}{}:
-		default: // one is asked for already
-		}
+		v.builds.add()
 	}
 	if v.events != nil {
 		_ = v.events.Encode(e) // standard output is gone when this fails, and so is its reader
@@ -180,7 +161,7 @@ func (v *devView) log(service, text string) {
 	if only := v.filter(); only != "" && only != service {
 		return
 	}
-	v.console.Line(ui.Prefix(v.console.Color(), service, v.nameWidth()) + strings.TrimRight(text, "\r"))
+	v.console.Log(ui.Prefix(v.console.Color(), service, v.nameWidth()), text)
 }
 
 // lockedEncoder writes one JSON value a line, from several goroutines.

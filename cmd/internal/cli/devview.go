@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -23,15 +25,16 @@ type devView struct {
 	console *ui.Console
 	events  *lockedEncoder // --format json: events and logs as JSON lines
 	quit    atomic.Bool    // the user pressed q
-	rebuilt chan struct{}  // a rebuild serves
+	builds  superseded     // by rebuilds that serve
 	restore func()         // gives the terminal back as it was
 
 	mu       sync.Mutex
 	services []string
-	width    int    // of their names
+	width    int    // of the column of their names
 	only     string // whose logs are shown; "" for all
 	urls     []string
-	failed   map[string]string // what is wrong, by service
+	failed   map[string]string // what is wrong, by service; "" for the project
+	keys     bool              // pressed keys are read
 }
 
 func (app *App) newDevView(format string) *devView {
@@ -41,7 +44,7 @@ func (app *App) newDevView(format string) *devView {
 		app:     app,
 		console: ui.NewConsole(app.Err, renderer, terminal, app.color()),
 		failed:  map[string]string{},
-		rebuilt: make(chan struct{}, 1),
+		builds:  superseded{due: make(chan struct{}, 1)},
 		restore: func() {},
 	}
 	app.renderer = v.console // whatever else reports progress does it there
@@ -56,17 +59,22 @@ func (v *devView) close() {
 	v.restore()
 }
 
+// widestName bounds the column of the names: a longer one stands out of it, and
+// does not leave the others half a terminal.
+const widestName = 20
+
 // name tells the view which services there are.
 func (v *devView) name(services []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.services, v.width = services, 0
 	for _, name := range services {
-		v.width = max(v.width, len(name))
+		v.width = min(max(v.width, len(name)), widestName)
 	}
 	if !slices.Contains(services, v.only) {
 		v.only = ""
 	}
+	maps.DeleteFunc(v.failed, func(name, _ string) bool { return name != "" && !slices.Contains(services, name) })
 }
 
 func (v *devView) nameWidth() int {
@@ -83,6 +91,9 @@ func (v *devView) started() {
 
 // serving is called when the whole project is up.
 func (v *devView) serving(r devloop.UpResult) {
+	if newImages(r) {
+		v.builds.add()
+	}
 	v.console.Serve()
 	for _, address := range addresses(r) {
 		v.console.Line(address)
@@ -101,6 +112,8 @@ func (v *devView) note(e devloop.Event) {
 		v.failed[e.Service] = firstLine(e.Error.Error())
 	case devloop.EventServing:
 		delete(v.failed, e.Service)
+	case devloop.EventProject:
+		delete(v.failed, "")
 	}
 	v.mu.Unlock()
 	v.showStatus()
@@ -110,6 +123,7 @@ func (v *devView) showStatus() {
 	v.mu.Lock()
 	var parts []string
 	for service, why := range v.failed {
+		service = cmp.Or(service, "project")
 		parts = append(parts, "✘ "+service+": "+why)
 	}
 	slices.Sort(parts)
@@ -119,8 +133,11 @@ func (v *devView) showStatus() {
 	if v.only != "" {
 		parts = append(parts, "logs: "+v.only)
 	}
+	if v.keys {
+		parts = append(parts, "r rebuild · s restart · l logs · o open · q quit")
+	}
 	v.mu.Unlock()
-	v.console.Status(strings.Join(append(parts, "r rebuild · s restart · l logs · o open · q quit"), "   "))
+	v.console.Status(strings.Join(parts, "   "))
 }
 
 // filter is the service whose logs are shown, "" for all.
@@ -143,6 +160,10 @@ func (v *devView) readKeys(ctx context.Context, commands chan<- devloop.Command,
 		return
 	}
 	v.restore = sync.OnceFunc(func() { _ = term.Restore(int(in.Fd()), state) })
+	v.mu.Lock()
+	v.keys = true
+	v.mu.Unlock()
+	v.showStatus()
 	go func() { // ends with the process: a read of a terminal cannot be interrupted
 		keys := bufio.NewReader(in)
 		for {

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-dev/berth/cmd/internal/ui"
+	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/translate"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -36,6 +40,37 @@ func TestLogFilterFollowsTheProject(t *testing.T) {
 	}
 }
 
+func TestSupersededBuildsGoAtRestOrWhenTheyPileUp(t *testing.T) {
+	b := superseded{due: make(chan struct{}, 1)}
+	due := func() bool {
+		select {
+		case <-b.due:
+			b.count.Store(0)
+			return true
+		default:
+			return false
+		}
+	}
+	b.rest()
+	if due() {
+		t.Error("nothing was built, and something is to go")
+	}
+	b.add()
+	if due() {
+		t.Error("they go while the next save may come")
+	}
+	b.rest()
+	if !due() {
+		t.Error("they stay though the loop rests")
+	}
+	for range pileOf {
+		b.add()
+	}
+	if !due() || due() {
+		t.Error("a loop that never rests lets them pile up, or has them go twice")
+	}
+}
+
 func TestDebuggerIsKnownOnceTheImageIs(t *testing.T) {
 	d := newDebugging("web")
 	in := translate.Input{Project: &types.Project{Name: "p", Services: types.Services{"web": {Name: "web"}}}}
@@ -55,5 +90,34 @@ func TestDebuggerIsKnownOnceTheImageIs(t *testing.T) {
 		if _, err := d.prepare(in); err != nil || !known() || d.debugger.name != "debugpy" {
 			t.Errorf("known %v, debugger %q, error %v", known(), d.debugger.name, err)
 		}
+	}
+}
+
+func TestStatusSaysWhatFailsUntilItIsCured(t *testing.T) {
+	var out bytes.Buffer
+	v := &devView{console: ui.NewConsole(&out, nil, true, false), failed: map[string]string{}}
+	v.name([]string{"db", "web"})
+	status := func() string {
+		out.Reset()
+		v.showStatus()
+		return out.String()
+	}
+	fail := func(service string) {
+		v.note(devloop.Event{Kind: devloop.EventFailed, Service: service, Error: errors.New("no such file\nmore")})
+	}
+	fail("web")
+	fail("")
+	if s := status(); !strings.Contains(s, "✘ project: no such file") || !strings.Contains(s, "✘ web: no such file") || strings.Contains(s, "quit") {
+		t.Errorf("status %q: both fail, and no key is read", s)
+	}
+	v.note(devloop.Event{Kind: devloop.EventProject})
+	v.note(devloop.Event{Kind: devloop.EventServing, Service: "web"})
+	if s := status(); !strings.Contains(s, "● watching") {
+		t.Errorf("status %q: both are cured", s)
+	}
+	fail("web")
+	v.name([]string{"db"})
+	if s := status(); !strings.Contains(s, "● watching") {
+		t.Errorf("status %q: web is not in the project any more", s)
 	}
 }

@@ -58,6 +58,14 @@ func (c *Console) Line(text string) {
 	c.print(text)
 }
 
+// Log prints a line of a program's output after a prefix.
+func (c *Console) Log(prefix, text string) {
+	if c.terminal {
+		text = lastOver(text)
+	}
+	c.Line(prefix + strings.TrimRight(text, "\r"))
+}
+
 // Status sets the status line.
 func (c *Console) Status(text string) {
 	c.mu.Lock()
@@ -138,13 +146,17 @@ func (c *Console) print(text string) {
 }
 
 // lines ends every line as the terminal needs it: in raw mode a line feed does
-// not return to the first column.
+// not return to the first column. What programs say must not steer the terminal.
 func (c *Console) lines(text string) string {
 	text = strings.TrimRight(text, "\n")
-	if c.terminal {
-		text = strings.ReplaceAll(text, "\n", "\r\n") + "\r"
+	if !c.terminal {
+		return text + "\n"
 	}
-	return text + "\n"
+	var b strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		b.WriteString(tame(c.color, line) + "\r\n")
+	}
+	return b.String()
 }
 
 func (c *Console) erase() {

@@ -28,6 +28,9 @@ func EventLine(color bool, e devloop.Event, width int) string {
 		if e.Service == "" {
 			return "" // the whole project: its addresses are printed
 		}
+		if len(e.Steps) == 0 { // by itself, or with the project
+			return line(green, "✔", paint(color, faint, e.Cause))
+		}
 		return line(green, "✔", paint(color, faint, e.Waterfall()))
 	case devloop.EventFailed:
 		return line(red, "✘", e.Action, indentRest(e.Error.Error()))
@@ -40,7 +43,7 @@ func EventLine(color bool, e devloop.Event, width int) string {
 	case devloop.EventProject:
 		return line(cyan, "▸", e.Cause, e.Why)
 	case devloop.EventOutput:
-		return Prefix(color, e.Service, width) + e.Line
+		return Prefix(color, e.Service, width) + lastOver(e.Line)
 	case devloop.EventWarn:
 		return line(yellow, "!", strings.TrimSpace(e.Cause+" "+e.Why), paint(color, faint, parenthesis(e.Line)))
 	default:
