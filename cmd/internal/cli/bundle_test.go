@@ -67,6 +67,23 @@ func TestARealImageIsNeverReplacedByAStandIn(t *testing.T) {
 	}
 }
 
+func TestASharedLayerNeedsSpaceOnce(t *testing.T) {
+	image := func(layers ...string) bundle.Packed {
+		var p bundle.Packed
+		for _, l := range layers {
+			p.Manifest.Layers = append(p.Manifest.Layers, ocispec.Descriptor{Digest: digest.FromString(l), Size: int64(len(l))})
+		}
+		return p
+	}
+	plan := bundle.Plan{
+		Images:   []bundle.Packed{image("base", "web"), image("base")},
+		Contents: bundle.Contents{Files: []bundle.File{{Digest: digest.FromString("files"), Size: 100}}},
+	}
+	if got, want := sizeOf(plan), int64(len("base")+len("web")+100); got != want {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+}
+
 func TestABundleThatDoesNotFitIsRefused(t *testing.T) {
 	const mb = 1 << 20
 	sizes := map[string]uint64{"/cache": 100 * mb, "/engine": 50 * mb}
