@@ -132,8 +132,8 @@ type workshopCluster struct {
 // Running is a Problem where the cluster, or its engine, is stopped.
 func (c workshopCluster) Running(ctx context.Context) error {
 	info, err := c.manager.Status(ctx, c.name)
-	if err != nil {
-		return err
+	if err != nil { // a page is served on while the engine is stopped
+		return problem.New(fmt.Sprintf("look for cluster %q", c.name), err, "start Docker; the cluster starts with it")
 	}
 	return info.ControlErr()
 }
