@@ -32,7 +32,7 @@ func TestLearnersAreApart(t *testing.T) {
 	w.must("workshop", "start", dir, "--cluster", cluster, "--learners", "2")
 	w.must("workshop", "solve", "--learner", "learner-1")
 	w.must("workshop", "solve", "--learner", "learner-2")
-	l := learner{t: t, env: w.exports("learner-1")}
+	l := learner{t: t, env: w.exportsOf("apart", "learner-1")}
 	other := "apart-learner-2"
 
 	// What a learner may: everything in the namespace, and nothing at all outside.
@@ -124,10 +124,10 @@ func (l learner) run(stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// exports is the environment that `berth workshop env` gives a learner's shell.
-func (w workshopPlayer) exports(name string) []string {
+// exportsOf is the environment that `berth workshop env` gives a learner's shell.
+func (w workshopPlayer) exportsOf(workshop, learner string) []string {
 	var env []string
-	for line := range strings.Lines(w.must("workshop", "env", "--learner", name)) {
+	for line := range strings.Lines(w.must("workshop", "env", "--workshop", workshop, "--learner", learner)) {
 		key, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 		env = append(env, key+"="+strings.Trim(value, "'"))
 	}

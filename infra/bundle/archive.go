@@ -42,7 +42,7 @@ func WriteArchive(ctx context.Context, w io.Writer, img Packed, store *layout.St
 		name string
 		data []byte
 	}{
-		{ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`)}, {ocispec.ImageIndexFile, index}, {"manifest.json", legacy},
+		{ocispec.ImageLayoutFile, []byte(layoutVersion)}, {ocispec.ImageIndexFile, index}, {"manifest.json", legacy},
 		{blobName(img.Digest()), img.ManifestRaw}, {config, img.ConfigRaw},
 	} {
 		if err := writeEntry(tw, f.name, 0o444, int64(len(f.data)), bytes.NewReader(f.data)); err != nil {

@@ -202,6 +202,7 @@ func TestADamagedBundleIsRefusedByName(t *testing.T) {
 		"a path put in":        {repacked(t, raw, same, "../../etc/passwd"), "which its index does not name"},
 		"an OCI layout":        {repacked(t, raw, replacing(`"dev.berth.bundle.format":"1"`, `"x":"1"`)), "no bundle of berth"},
 		"a newer format":       {repacked(t, raw, replacing(`"dev.berth.bundle.format":"1"`, `"dev.berth.bundle.format":"7"`)), "it has format 7, and this berth knows formats up to 1"},
+		"no format":            {repacked(t, raw, replacing(`"dev.berth.bundle.format":"1"`, `"dev.berth.bundle.format":"0"`)), "no bundle of berth"},
 		"an index that is not": {repacked(t, raw, replacing(`{"schemaVersion"`, `{{"schemaVersion"`)), "its index cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,6 +212,83 @@ func TestADamagedBundleIsRefusedByName(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// members are the kinds of files of a bundle, each with the name of one.
+func members(t *testing.T, p Plan, raw []byte) map[string]string {
+	t.Helper()
+	r, err := NewReader(bytes.NewReader(raw))
+	must(t, err)
+	defer r.Close()
+	found := map[string]string{
+		"the layout file": ocispec.ImageLayoutFile, "the index": ocispec.ImageIndexFile,
+		"an image's manifest": blobName(p.Images[0].Digest()), "an image's config": blobName(p.Images[0].Manifest.Config.Digest),
+		"a layer": blobName(p.Images[0].Manifest.Layers[0].Digest), "the project's files": blobName(p.Contents.Files[0].Digest),
+	}
+	var index ocispec.Index
+	must(t, json.Unmarshal(r.index, &index))
+	for _, d := range index.Manifests {
+		if d.ArtifactType == artifactType {
+			found["the description's manifest"] = blobName(d.Digest)
+			var m ocispec.Manifest
+			must(t, json.Unmarshal(r.blobs[d.Digest], &m))
+			found["the description"] = blobName(m.Config.Digest)
+		}
+	}
+	return found
+}
+
+// One byte is changed, whatever it is of, and packed so that the archive is whole.
+func TestOneChangedByteOfAnyMemberIsRefused(t *testing.T) {
+	store := newStore(t)
+	p := plan(t, store)
+	raw := pack(t, store, p)
+	for kind, member := range members(t, p, raw) {
+		t.Run(kind, func(t *testing.T) {
+			changed := false
+			damaged := repacked(t, raw, func(name string, data []byte) []byte {
+				if name == member {
+					changed = true
+					data[len(data)/2] ^= 1
+				}
+				return data
+			})
+			if !changed {
+				t.Fatalf("there is no %s", member)
+			}
+			if _, _, err := unpack(t, damaged, newStore(t)); err == nil || !strings.Contains(err.Error(), "read the bundle") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// Wherever the file is cut off or damaged, it is refused, or nothing of it is lost.
+func TestNoDamageOfTheFileGoesUnseen(t *testing.T) {
+	store, to := newStore(t), newStore(t)
+	p := plan(t, store)
+	raw := pack(t, store, p)
+	want, contents, err := unpack(t, raw, to)
+	must(t, err)
+	whole, err := json.Marshal([]any{want, contents})
+	must(t, err)
+	const step = 13
+	for at := 0; at < len(raw); at += step {
+		flipped := bytes.Clone(raw)
+		flipped[at] ^= 0x10
+		for what, damaged := range map[string][]byte{"cut off": raw[:at], "changed": flipped} {
+			images, contents, err := unpack(t, damaged, to)
+			if err != nil {
+				continue
+			}
+			if got, err := json.Marshal([]any{images, contents}); err != nil || !bytes.Equal(got, whole) {
+				t.Errorf("%s at %d of %d: read without an error is\n%s, %v", what, at, len(raw), got, err)
+			}
+		}
+	}
+	if _, _, err := unpack(t, append(bytes.Clone(raw), "more"...), to); err == nil {
+		t.Error("what follows the end is not seen")
 	}
 }
 

@@ -13,7 +13,8 @@ const Format = 1
 // What stands in a bundle beside the blobs of an OCI image layout
 // (image-spec 1.1).
 const (
-	signatureFile = "index.json.minisig" // of index.json, as minisign writes it
+	signatureFile = "index.json.minisig"             // of index.json, as minisign writes it
+	layoutVersion = `{"imageLayoutVersion":"1.0.0"}` // what the file oci-layout holds
 
 	annotationFormat = "dev.berth.bundle.format"
 	artifactType     = "application/vnd.berth.bundle.v1"

@@ -134,7 +134,7 @@ func (o outline) write(ctx context.Context, tw *tar.Writer, store *layout.Store,
 	put := func(name string, data []byte) error {
 		return writeEntry(tw, name, 0o444, int64(len(data)), bytes.NewReader(data))
 	}
-	if err := put(ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+	if err := put(ocispec.ImageLayoutFile, []byte(layoutVersion)); err != nil {
 		return err
 	}
 	if err := put(ocispec.ImageIndexFile, o.index); err != nil {

@@ -69,8 +69,10 @@ func (b *Reader) readHead() error {
 	if first.Name != ocispec.ImageLayoutFile {
 		return damaged("it is no bundle", nil)
 	}
-	if _, err := b.readSmall(first); err != nil {
+	if version, err := b.readSmall(first); err != nil {
 		return err
+	} else if string(version) != layoutVersion {
+		return damaged("it is no bundle, or its beginning is damaged", nil)
 	}
 	head, err := b.entry()
 	if err != nil || head.Name != ocispec.ImageIndexFile {
@@ -84,7 +86,7 @@ func (b *Reader) readHead() error {
 		return damaged("its index cannot be read", err)
 	}
 	format, err := strconv.Atoi(index.Annotations[annotationFormat])
-	if err != nil {
+	if err != nil || format < 1 {
 		return damaged("it is an OCI layout, but no bundle of berth", nil)
 	}
 	if format > Format {
@@ -243,11 +245,27 @@ func (b *Reader) Blobs(ctx context.Context, store *layout.Store, progress func(d
 			return nil, err
 		}
 	}
+	if err := b.end(); err != nil {
+		return nil, err
+	}
 	if len(b.want) > 0 {
 		missing := slices.Sorted(maps.Keys(b.want))
 		return nil, damaged(fmt.Sprintf("%d of its blobs are missing, the first of them %s", len(missing), missing[0]), nil)
 	}
 	return images, nil
+}
+
+// end reads what follows the last file: nothing but the checksum of it all, which
+// also covers what has no digest.
+func (b *Reader) end() error {
+	n, err := io.Copy(io.Discard, b.zstd)
+	switch {
+	case err != nil:
+		return damaged("it is damaged, or ends early", err)
+	case n > 0:
+		return damaged(fmt.Sprintf("%d bytes follow its end", n), nil)
+	}
+	return nil
 }
 
 // isSmall reports whether a blob is a manifest or a config.

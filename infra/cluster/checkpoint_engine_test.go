@@ -172,6 +172,11 @@ func TestCheckpointsWithTheirFaults(t *testing.T) {
 	if marked(t, c, "after") {
 		t.Error("what came after the checkpoint is still there")
 	}
+	server, err := kube.Get[corev1.Pod](t.Context(), c, "kube-system", "kube-apiserver-"+name+"-control-plane")
+	must(err)
+	if probe := server.Spec.Containers[0].StartupProbe; probe == nil || probe.PeriodSeconds != 1 || probe.InitialDelaySeconds != 1 {
+		t.Errorf("the API server is asked whether it has started by %+v", probe)
+	}
 	must(m.Delete(t.Context(), name, progress.Discard))
 	if left := volumesOf(t, m.engine, name); len(left) != 0 {
 		t.Errorf("a deleted cluster leaves checkpoints: %q", left)

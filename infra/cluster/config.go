@@ -43,7 +43,7 @@ var gates = []gate{
 // settled and whose node image holds the given Kubernetes version.
 func kindConfig(s Spec, kubernetes *version.Version, host hostFacts) (*v1alpha4.Cluster, error) {
 	kubelet, cluster := gatesFor(kubernetes, host)
-	patches, err := kubeadmPatches(kubernetes, host, kubelet)
+	patches, err := kubeadmPatches(kubernetes, host, kubelet, s.ControlPlanes)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func gatesFor(v *version.Version, host hostFacts) (kubelet, all map[string]bool)
 
 // kubeadmPatches are the settings berth makes because it owns the cluster, as
 // merge patches of what kind hands to kubeadm.
-func kubeadmPatches(v *version.Version, host hostFacts, kubeletGates map[string]bool) ([]string, error) {
+func kubeadmPatches(v *version.Version, host hostFacts, kubeletGates map[string]bool, controlPlanes int) ([]string, error) {
 	kubelet := map[string]any{
 		"kind": "KubeletConfiguration",
 		// A node must report well within the grace period of the controller
@@ -127,11 +127,17 @@ func kubeadmPatches(v *version.Version, host hostFacts, kubeletGates map[string]
 	if len(kubeletGates) > 0 {
 		kubelet["featureGates"] = kubeletGates
 	}
+	controllerManager, scheduler := map[string]string{"node-monitor-grace-period": "20s"}, map[string]string{}
+	if controlPlanes == 1 {
+		// There is nobody else to lead. A controller manager that was killed with its
+		// node would wait 15 s for its own lease to end, and until then Services lead
+		// to the addresses that pods had before.
+		controllerManager["leader-elect"], scheduler["leader-elect"] = "false", "false"
+	}
 	cluster := map[string]any{
-		"kind": "ClusterConfiguration",
-		"controllerManager": map[string]any{"extraArgs": map[string]string{
-			"node-monitor-grace-period": "20s",
-		}},
+		"kind":              "ClusterConfiguration",
+		"controllerManager": map[string]any{"extraArgs": controllerManager},
+		"scheduler":         map[string]any{"extraArgs": scheduler},
 		// Pods leave a lost node after 5 s, not 5 min.
 		"apiServer": map[string]any{"extraArgs": map[string]string{
 			"default-not-ready-toleration-seconds":   "5",

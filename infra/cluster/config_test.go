@@ -41,7 +41,7 @@ func TestSettingsAreRegisteredOnlyWhereTheVersionKnowsThem(t *testing.T) {
 			if got := words(all); got != tc.all {
 				t.Errorf("cluster gates %q, want %q", got, tc.all)
 			}
-			patches, err := kubeadmPatches(v, tc.host, kubelet)
+			patches, err := kubeadmPatches(v, tc.host, kubelet, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,6 +86,28 @@ func TestKindConfigMapsTheIngressPortsToTheFirstControlPlane(t *testing.T) {
 	for _, p := range config.Nodes[0].ExtraPortMappings {
 		if p.ListenAddress != "127.0.0.1" {
 			t.Errorf("port %d listens on %q", p.HostPort, p.ListenAddress)
+		}
+	}
+}
+
+// A controller manager alone must not wait for the lease of the one that was killed
+// with its node; of several, one leads.
+func TestOneControlPlaneElectsNoLeader(t *testing.T) {
+	for controlPlanes, want := range map[int]string{1: "false", 3: ""} {
+		patches, err := kubeadmPatches(version.MustParseSemantic("v1.36.3"), hostFacts{}, nil, controlPlanes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config struct {
+			ControllerManager, Scheduler struct{ ExtraArgs map[string]string }
+		}
+		if err := yaml.Unmarshal([]byte(patches[0]), &config); err != nil {
+			t.Fatal(err)
+		}
+		for name, args := range map[string]map[string]string{"controller manager": config.ControllerManager.ExtraArgs, "scheduler": config.Scheduler.ExtraArgs} {
+			if got := args["leader-elect"]; got != want {
+				t.Errorf("%d control planes: the %s has leader-elect %q, want %q", controlPlanes, name, got, want)
+			}
 		}
 	}
 }

@@ -23,9 +23,13 @@ const (
 	labelRole    = "io.x-k8s.kind.role"
 )
 
-// roleLoadBalancer is the role of the container in front of several control
-// planes. It is no Kubernetes node.
-const roleLoadBalancer = "external-load-balancer"
+// Roles of nodes. The load balancer, in front of several control planes, is no
+// Kubernetes node.
+const (
+	roleControlPlane = "control-plane"
+	roleWorker       = "worker"
+	roleLoadBalancer = "external-load-balancer"
+)
 
 // A Manager works on the kind clusters of one engine. It is safe for
 // concurrent use.

@@ -89,9 +89,9 @@ func specOf(info Info) Spec {
 	s := Spec{Name: info.Name, Workers: new(0), HTTPPort: info.HTTPPort(), HTTPSPort: info.HTTPSPort()}
 	for _, n := range info.Nodes {
 		switch n.Role {
-		case "control-plane":
+		case roleControlPlane:
 			s.ControlPlanes++
-		case "worker":
+		case roleWorker:
 			*s.Workers++
 		}
 	}
@@ -111,7 +111,7 @@ func (m *Manager) Stop(ctx context.Context, name string, sink progress.Sink) err
 		// Workers first, so that the API server hears of their pods' ends.
 		for _, workers := range []bool{true, false} {
 			err := each(nodes, func(node Node) error {
-				if (node.Role == "worker") != workers || !node.Running() {
+				if (node.Role == roleWorker) != workers || !node.Running() {
 					return nil
 				}
 				return m.stopNode(ctx, node)
@@ -190,7 +190,7 @@ func (m *Manager) startNodes(ctx context.Context, nodes []Node, n *narrator) (ma
 // before it waits for it in vain until it is killed, so it is killed at once:
 // etcd keeps all of its state.
 func (m *Manager) stopNode(ctx context.Context, node Node) error {
-	if node.Role == "control-plane" {
+	if node.Role == roleControlPlane {
 		// A node that is half broken is stopped all the same.
 		_, _ = m.engine.Exec(ctx, node.ID, []string{"sh", "-c", "systemctl stop kubelet; pkill -KILL -x kube-apiserver"}, nil, nil, nil)
 	}

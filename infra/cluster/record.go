@@ -44,7 +44,7 @@ func (m *Manager) writeRecord(ctx context.Context, r record) error {
 		if err := m.engine.WriteFile(ctx, n.ID, recordPath, 0o644, append(text, '\n')); err != nil {
 			return fmt.Errorf("note the cluster's settings in node %q: %w", n.Name, err)
 		}
-		return m.refuseDeadPods(ctx, n)
+		return m.addUnits(ctx, n)
 	})
 }
 

@@ -66,9 +66,16 @@ func (m *Manager) restore(ctx context.Context, cluster, name string, n *narrator
 	if err != nil {
 		return err
 	}
+	if err = m.export(ctx, info.Name); err == nil {
+		err = m.started(ctx, specOf(info), started, n)
+	}
+	// The former state goes while pods wait for their probes: while the nodes start,
+	// they need the processors and the disk.
 	cleaned := make(chan error, 1)
 	go func() { cleaned <- h.run(ctx, "remove the former state", "clean", "-", nil) }()
-	err = m.awaitRestored(ctx, info, c, started, n, sink)
+	if err == nil {
+		err = m.awaitReadyAgain(ctx, info.Name, c, started, n, sink)
+	}
 	return errors.Join(err, <-cleaned)
 }
 
@@ -139,16 +146,10 @@ func (m *Manager) prepareState(ctx context.Context, h *helper, store string, c C
 	return errors.Join(err, cleanErr)
 }
 
-// awaitRestored waits until the cluster can be used and its pods are as ready
-// as they were.
-func (m *Manager) awaitRestored(ctx context.Context, info Info, c Checkpoint, started map[string]time.Time, n *narrator, sink progress.Sink) (err error) {
-	if err := m.export(ctx, info.Name); err != nil {
-		return err
-	}
-	if err := m.started(ctx, specOf(info), started, n); err != nil {
-		return err
-	}
-	file, remove, err := m.tempKubeconfig(ctx, info.Name)
+// awaitReadyAgain waits until the pods of a restored cluster are as ready as they
+// were.
+func (m *Manager) awaitReadyAgain(ctx context.Context, cluster string, c Checkpoint, started map[string]time.Time, n *narrator, sink progress.Sink) (err error) {
+	file, remove, err := m.tempKubeconfig(ctx, cluster)
 	if err != nil {
 		return err
 	}
@@ -156,11 +157,11 @@ func (m *Manager) awaitRestored(ctx context.Context, info Info, c Checkpoint, st
 	limited, cancel := context.WithTimeout(ctx, restoreReady)
 	defer cancel()
 	b := newBoard(n, now())
-	err = wait(limited, info.Name, file, b, func(client *kube.Client) []condition {
+	err = wait(limited, cluster, file, b, func(client *kube.Client) []condition {
 		return []condition{podsReadyAgain(client, c.Unready, started)}
 	})
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
-		progress.Say(sink, progress.Warn, "cluster "+info.Name, "not ready after "+restoreReady.String()+": "+b.text())
+		progress.Say(sink, progress.Warn, "cluster "+cluster, "not ready after "+restoreReady.String()+": "+b.text())
 		return nil
 	}
 	return err

@@ -159,7 +159,7 @@ func (s Spec) nodeNames() []string {
 	for _, role := range []struct {
 		suffix string
 		count  int
-	}{{"control-plane", s.ControlPlanes}, {"worker", *s.Workers}} {
+	}{{roleControlPlane, s.ControlPlanes}, {roleWorker, *s.Workers}} {
 		for i := range role.count {
 			name := s.Name + "-" + role.suffix
 			if i > 0 {
@@ -169,7 +169,7 @@ func (s Spec) nodeNames() []string {
 		}
 	}
 	if s.ControlPlanes > 1 {
-		names = append(names, s.Name+"-external-load-balancer")
+		names = append(names, s.Name+"-"+roleLoadBalancer)
 	}
 	return names
 }

@@ -166,6 +166,16 @@ func plural(n int, one, many string) string {
 	return many
 }
 
+// ControlErr is Err, but for a cluster that lacks workers alone: its API server
+// answers.
+func (i Info) ControlErr() error {
+	down := func(n Node) bool { return n.Role == roleControlPlane && !n.Running() }
+	if i.State == Partial && !slices.ContainsFunc(i.Nodes, down) {
+		return nil
+	}
+	return i.Err()
+}
+
 // Err is nil for a cluster whose nodes all run, and otherwise a Problem that
 // says what it lacks and how to get it back.
 func (i Info) Err() error {

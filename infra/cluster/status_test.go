@@ -47,6 +47,20 @@ func TestDescribeFindsWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestAClusterWithoutAWorkerCanBeControlled(t *testing.T) {
+	rec := &record{Spec: Spec{Name: "x", Workers: new(1)}, Nodes: []string{"x-control-plane", "x-worker"}}
+	for name, tc := range map[string]struct{ control, worker, want bool }{
+		"whole": {true, true, true}, "a worker stopped": {true, false, true}, "the control plane stopped": {false, true, false}, "all stopped": {false, false, false},
+	} {
+		info := describe("x", []Node{
+			{Name: "x-control-plane", Role: roleControlPlane, running: tc.control}, {Name: "x-worker", Role: roleWorker, running: tc.worker},
+		}, rec)
+		if err := info.ControlErr(); (err == nil) != tc.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAStoppedClusterKnowsItsPorts(t *testing.T) {
 	info := describe("x", []Node{{Name: "x-control-plane"}}, &record{Spec: Spec{HTTPPort: 8480, HTTPSPort: 8443}, Nodes: []string{"x-control-plane"}})
 	if info.HTTPPort() != 8480 || info.HTTPSPort() != 8443 {

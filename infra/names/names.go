@@ -29,6 +29,11 @@ const (
 	zoneFolder = "/etc/berth-names"
 	zonePath   = zoneFolder + "/" + zoneKey
 
+	// CoreDNS is asked often whether it is ready, and may fail as long as by
+	// Kubernetes' defaults of every 10 s and 3 times.
+	readyPeriod   = 2
+	readyFailures = 15
+
 	// annotationServed is on the ConfigMap: the serial number of a zone that
 	// every server was seen to have.
 	annotationServed = "berth.dev/served"
@@ -90,6 +95,8 @@ func (r *Resolver) install(ctx context.Context) error {
 		"containers": []any{map[string]any{
 			"name":         coreDNS,
 			"volumeMounts": []any{map[string]any{"name": configMap, "mountPath": zoneFolder, "readOnly": true}},
+			// A kubelet that has just started waits up to a period before it asks.
+			"readinessProbe": map[string]any{"periodSeconds": readyPeriod, "failureThreshold": readyFailures},
 		}},
 	}}}}
 	return r.patch(ctx, model.ObjectKey{Group: "apps", Kind: "Deployment", Namespace: system, Name: coreDNS}, types.StrategicMergePatchType, patch)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/templates"
 )
@@ -37,7 +38,7 @@ func DefaultBases() []string {
 // A Base says what became of one image that was asked for.
 type Base struct {
 	Ref     string `json:"ref"`
-	State   string `json:"state"` // made, present, real, unknown
+	State   string `json:"state"` // made, present, real
 	Holds   string `json:"holds,omitempty"`
 	StandIn string `json:"standIn,omitempty"` // the stand-in's own name
 }
@@ -47,23 +48,41 @@ const (
 	BaseMade    = "made"    // a stand-in was made now
 	BasePresent = "present" // its stand-in is there and fits the recipe
 	BaseReal    = "real"    // the engine holds the real image, which is left alone
-	BaseUnknown = "unknown" // there is no recipe for it
 )
+
+// CheckBases returns a Problem that names the images that no stand-in can be made
+// for.
+func CheckBases(refs ...string) error {
+	recipes, err := Recipes()
+	if err != nil {
+		return err
+	}
+	lacking := slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
+		return slices.ContainsFunc(recipes, func(r Recipe) bool { return r.standsInFor(ref) })
+	})
+	if len(lacking) == 0 {
+		return nil
+	}
+	return problem.New("make stand-ins for "+strings.Join(lacking, ", "), errors.New("there is no recipe for them"),
+		"`docker save` them where a registry is reached, and `docker load` them here; or name an image that `berth offline status` lists")
+}
 
 // EnsureBases gives the engine a stand-in for each image that it does not
 // hold. A real image is never replaced.
 func (k *Kit) EnsureBases(ctx context.Context, c *docker.Client, refs ...string) ([]Base, error) {
+	if err := CheckBases(refs...); err != nil {
+		return nil, err
+	}
 	forges, err := k.forges(c)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]Base, 0, len(refs))
 	for _, ref := range refs {
-		b := Base{Ref: ref, State: BaseUnknown}
-		if f, ok := forgeFor(forges, ref); ok {
-			if b, err = f.ensure(ctx, ref); err != nil {
-				return all, err
-			}
+		f, _ := forgeFor(forges, ref)
+		b, err := f.ensure(ctx, ref)
+		if err != nil {
+			return all, err
 		}
 		all = append(all, b)
 	}
@@ -95,13 +114,11 @@ func (k *Kit) forges(c *docker.Client) ([]forge, error) {
 
 // forgeFor finds the forge whose recipe stands in for an image reference.
 func forgeFor(forges []forge, ref string) (forge, bool) {
-	short := shortRef(ref)
-	for _, f := range forges {
-		if slices.ContainsFunc(f.recipe.Refs, func(x string) bool { return shortRef(x) == short }) {
-			return f, true
-		}
+	at := slices.IndexFunc(forges, func(f forge) bool { return f.recipe.standsInFor(ref) })
+	if at < 0 {
+		return forge{}, false
 	}
-	return forge{}, false
+	return forges[at], true
 }
 
 func commonScripts() (map[string]string, error) {

@@ -15,6 +15,7 @@ type Result struct {
 	NodeImage  string `json:"nodeImage"`
 	Kubernetes string `json:"kubernetes"`
 	Bases      []Base `json:"bases"`
+	Skipped    string `json:"skipped,omitempty"` // why nothing was looked at
 }
 
 // Build gives the engine the node image and stand-ins for the base images that

@@ -3,6 +3,7 @@ package offline
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-dev/berth/infra/docker"
@@ -62,12 +63,15 @@ func TestRealImageIsNeverReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bases, err := kit.EnsureBases(t.Context(), client, ref, "example.com/none:1")
+	bases, err := kit.EnsureBases(t.Context(), client, ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bases[0].State != BaseReal || bases[1].State != BaseUnknown {
-		t.Errorf("states %+v, want real and unknown", bases)
+	if bases[0].State != BaseReal {
+		t.Errorf("states %+v, want real", bases)
+	}
+	if _, err := kit.EnsureBases(t.Context(), client, ref, "example.com/none:1"); err == nil || !strings.Contains(err.Error(), "example.com/none:1: there is no recipe") {
+		t.Errorf("an image without a recipe: %v", err)
 	}
 	after, _, err := client.ImageInfo(t.Context(), ref)
 	if err != nil || after.ID != real.ID {

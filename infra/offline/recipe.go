@@ -93,6 +93,12 @@ func (r *Recipe) readFiles() error {
 	})
 }
 
+// standsInFor reports whether the recipe is for an image reference.
+func (r *Recipe) standsInFor(ref string) bool {
+	short := shortRef(ref)
+	return slices.ContainsFunc(r.Refs, func(x string) bool { return shortRef(x) == short })
+}
+
 // archive returns the recipe's files as an archive; scripts are executable.
 func (r *Recipe) archive() ([]byte, error) {
 	var files []tarFile

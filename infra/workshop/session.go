@@ -17,6 +17,7 @@ import (
 
 // A Cluster is what a workshop asks of its cluster beside Kubernetes' API.
 type Cluster interface {
+	Running(ctx context.Context) error                        // a Problem where its API server cannot answer because it is stopped
 	SaveCheckpoint(ctx context.Context, name string) error    // replaces one of that name
 	RestoreCheckpoint(ctx context.Context, name string) error // returns when the cluster can be used
 	DeleteCheckpoints(ctx context.Context, prefix string) error
@@ -148,6 +149,9 @@ func (s *Session) Check(ctx context.Context, line func(string)) (Outcome, error)
 }
 
 func (s *Session) check(ctx context.Context, p *Progress, line func(string)) (Outcome, error) {
+	if err := s.cluster.Running(ctx); err != nil { // its programs would say so in the words of their tools
+		return Outcome{}, err
+	}
 	outcome, err := s.program(ctx, s.Workshop.Steps[p.Step], Check, line)
 	if err != nil {
 		return outcome, err
@@ -191,6 +195,9 @@ func (s *Session) Solve(ctx context.Context, line func(string)) (Outcome, error)
 	var outcome Outcome
 	err := s.locked(ctx, func(p *Progress) (err error) {
 		st := s.Workshop.Steps[p.Step]
+		if err := s.cluster.Running(ctx); err != nil {
+			return err
+		}
 		if err := s.ensureNamespace(ctx); err != nil {
 			return err
 		}

@@ -90,7 +90,12 @@ func (a *api) has(path string) bool {
 }
 
 // cluster keeps checkpoints in a list, and notes what was asked of it.
-type cluster struct{ names, log []string }
+type cluster struct {
+	names, log []string
+	stopped    error
+}
+
+func (c *cluster) Running(context.Context) error { return c.stopped }
 
 func (c *cluster) SaveCheckpoint(_ context.Context, name string) error {
 	c.log = append(c.log, "save "+name)
@@ -214,6 +219,46 @@ func TestACheckpointIsOfTheBeginningOfItsStep(t *testing.T) {
 	must(t, Stop(ctx, c.run, c.options, silent))
 	if len(c.cluster.names) > 0 {
 		t.Errorf("stop leaves %q", c.cluster.names)
+	}
+}
+
+// The learner stops the engine or the cluster, and starts it again.
+func TestAStoppedClusterIsNoWrongAnswer(t *testing.T) {
+	c := begin(t, 0, `-- workshop.yaml --
+name: course
+title: T
+steps:
+  - {dir: one, title: One}
+  - {dir: two, title: Two}
+-- one/step.md --
+# One
+-- one/check --
+#!/bin/sh
+echo check >> ../log
+-- one/solve --
+#!/bin/sh
+echo solve >> ../log
+-- two/step.md --
+# Two
+`)
+	s := c.session("")
+	must(t, s.Begin(t.Context(), 0, silent))
+	c.cluster.stopped = errors.New("all nodes are stopped")
+	for verb, act := range map[string]func() error{
+		"check": func() error { _, err := s.Check(t.Context(), silent); return err },
+		"solve": func() error { _, err := s.Solve(t.Context(), silent); return err },
+		"next":  func() error { _, _, err := s.Next(t.Context(), silent); return err },
+	} {
+		if err := act(); !errors.Is(err, c.cluster.stopped) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	if p, err := s.Progress(); err != nil || p.Last != nil || p.Step != 0 || c.logged() != "" {
+		t.Errorf("progress %+v, %v; programs that ran: %s", p, err, c.logged())
+	}
+	c.cluster.stopped = nil
+	if _, moved, err := s.Next(t.Context(), silent); err != nil || !moved || c.logged() != "check" {
+		t.Errorf("it does not go on: %v, %v, %s", moved, err, c.logged())
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/image/layout"
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate/composefile"
 )
 
@@ -64,6 +65,35 @@ func TestARealImageIsNeverReplacedByAStandIn(t *testing.T) {
 				t.Errorf("%q, %v, want %q", got, err, tc.want)
 			}
 		})
+	}
+}
+
+func TestABundleOfAnotherArchitectureIsRefused(t *testing.T) {
+	c := bundle.Contents{Platform: "linux/arm64"}
+	if err := runsOn(c, "linux/arm64"); err != nil {
+		t.Error(err)
+	}
+	err := runsOn(c, "linux/amd64")
+	if err == nil || !strings.Contains(err.Error(), "its images are for linux/arm64, and the engine runs linux/amd64") ||
+		!strings.Contains(problem.Hint(err), "on a machine that runs linux/amd64") {
+		t.Errorf("%v, hint %q", err, problem.Hint(err))
+	}
+}
+
+func TestASharedLayerNeedsSpaceOnce(t *testing.T) {
+	image := func(layers ...string) bundle.Packed {
+		var p bundle.Packed
+		for _, l := range layers {
+			p.Manifest.Layers = append(p.Manifest.Layers, ocispec.Descriptor{Digest: digest.FromString(l), Size: int64(len(l))})
+		}
+		return p
+	}
+	plan := bundle.Plan{
+		Images:   []bundle.Packed{image("base", "web"), image("base")},
+		Contents: bundle.Contents{Files: []bundle.File{{Digest: digest.FromString("files"), Size: 100}}},
+	}
+	if got, want := sizeOf(plan), int64(len("base")+len("web")+100); got != want {
+		t.Errorf("%d bytes, want %d", got, want)
 	}
 }
 

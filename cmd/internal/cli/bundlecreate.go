@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/addon"
@@ -90,12 +91,12 @@ func (app *App) createBundle(ctx context.Context, opts bundleOptions) error {
 		return err
 	}
 	task := progress.Start(app.sink(), "bundle", "packing")
-	path := b.output
-	if free, err := doctor.FreeDisk(filepath.Dir(path)); err == nil && free < uint64(b.size/2) {
-		return task.End(problem.New("write "+path, fmt.Errorf("%d MB are free, and about %d MB are needed", free>>20, b.size>>21), "free some, or choose another place"), "")
+	path, size := b.output, sizeOf(b.plan)
+	if free, err := doctor.FreeDisk(existing(filepath.Dir(path))); err == nil && free < uint64(size/2) {
+		return task.End(problem.New("write "+path, fmt.Errorf("%d MB are free, and about %d MB are needed", free>>20, size>>21), "free some, or choose another place"), "")
 	}
 	var contents bundle.Contents
-	show := everySecond(task, b.size)
+	show := everySecond(task, size)
 	b.plan.Progress = func(done, _ int64) { show(done) }
 	err = writeWhole(ctx, path, func(w io.Writer) error {
 		contents, err = bundle.Write(ctx, w, b.plan, b.store)
@@ -112,6 +113,24 @@ func (app *App) createBundle(ctx context.Context, opts bundleOptions) error {
 	return nil
 }
 
+// sizeOf is how many bytes of layers and files a bundle is to hold, each once.
+func sizeOf(p bundle.Plan) int64 {
+	blobs := map[digest.Digest]int64{}
+	for _, img := range p.Images {
+		for _, l := range img.Manifest.Layers {
+			blobs[l.Digest] = l.Size
+		}
+	}
+	for _, f := range p.Contents.Files {
+		blobs[f.Digest] = f.Size
+	}
+	var size int64
+	for _, s := range blobs {
+		size += s
+	}
+	return size
+}
+
 // A bundler gathers what goes into a bundle.
 type bundler struct {
 	app      *App
@@ -123,7 +142,6 @@ type bundler struct {
 	refs     map[string]bundle.Use
 	order    []string
 	plan     bundle.Plan
-	size     int64
 
 	autoscales bool // the project asks for autoscalers
 }
@@ -154,9 +172,6 @@ func (b *bundler) gather(engine *docker.Client, opts bundleOptions) error {
 			return err
 		}
 		b.plan.Images = append(b.plan.Images, bundle.Packed{Image: img, Ref: full, Use: b.refs[ref]})
-		for _, l := range img.Manifest.Layers {
-			b.size += l.Size
-		}
 	}
 	return b.berths(opts.berths)
 }

@@ -87,9 +87,8 @@ func (app *App) fits(ctx context.Context, engine *docker.Client, store *layout.S
 	if err != nil {
 		return err
 	}
-	if platform := "linux/" + arch; platform != r.Contents.Platform {
-		return problem.New("load the bundle", fmt.Errorf("its images are for %s, and the engine runs %s", r.Contents.Platform, platform),
-			"make one on a machine of that kind: berth bundle create")
+	if err := runsOn(r.Contents, "linux/"+arch); err != nil {
+		return err
 	}
 	packed, err := r.Images()
 	if err != nil {
@@ -111,6 +110,15 @@ func (app *App) fits(ctx context.Context, engine *docker.Client, store *layout.S
 		needs = append(needs, spaceNeed{path: host.StorageRoot, bytes: bytes})
 	}
 	return checkSpace(needs, doctor.FreeDisk, doctor.SameDisk)
+}
+
+// runsOn is a Problem when a bundle's images are not for the engine's platform.
+func runsOn(c bundle.Contents, platform string) error {
+	if platform == c.Platform {
+		return nil
+	}
+	return problem.New("load the bundle", fmt.Errorf("its images are for %s, and the engine runs %s", c.Platform, platform),
+		fmt.Sprintf("make one on a machine that runs %s: berth bundle create", platform))
 }
 
 // engineLacks is how many bytes of layers the engine will be given, each once.

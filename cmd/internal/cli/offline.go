@@ -2,11 +2,9 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -14,7 +12,6 @@ import (
 	"github.com/berth-dev/berth/cmd/internal/ui"
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/offline"
-	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 )
 
@@ -94,6 +91,9 @@ goes on where it stopped.`,
 			if len(bases) == 0 {
 				bases = offline.DefaultBases()
 			}
+			if err := offline.CheckBases(bases...); err != nil {
+				return err
+			}
 			kit, err := offline.New(app.sink())
 			if err != nil {
 				return err
@@ -109,7 +109,8 @@ goes on where it stopped.`,
 				}
 				progress.Say(app.sink(), progress.Note, "offline kit", reason)
 				if !needed {
-					return nil
+					app.settle()
+					return app.printKit(offline.Result{Bases: []offline.Base{}, Skipped: reason}, format)
 				}
 			}
 			result, err := kit.Build(ctx, engine, bases)
@@ -117,7 +118,7 @@ goes on where it stopped.`,
 				return err
 			}
 			app.settle()
-			return errors.Join(app.printKit(result, format), lacking(result.Bases))
+			return app.printKit(result, format)
 		},
 	}
 	cmd.Flags().BoolVar(&ifNeeded, "if-needed", false, "build nothing where a registry is reached")
@@ -125,34 +126,19 @@ goes on where it stopped.`,
 	return cmd
 }
 
-// lacking is the error of images that were asked for and have no recipe.
-func lacking(bases []offline.Base) error {
-	var names []string
-	for _, b := range bases {
-		if b.State == offline.BaseUnknown {
-			names = append(names, b.Ref)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	return problem.New("make stand-ins for "+strings.Join(names, ", "), errors.New("there is no recipe for them"),
-		"`docker save` them where a registry is reached, and `docker load` them here; or name an image that `berth offline status` lists")
-}
-
 func (app *App) printKit(r offline.Result, format string) error {
 	if format == "json" {
 		return json.NewEncoder(app.Out).Encode(r)
+	}
+	if r.Skipped != "" { // the progress has said so
+		return nil
 	}
 	w := tabwriter.NewWriter(app.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s\tKubernetes %s\n", r.NodeImage, r.Kubernetes)
 	for _, b := range r.Bases {
 		what := b.Holds
-		switch b.State {
-		case offline.BaseReal:
+		if b.State == offline.BaseReal {
 			what = "the real image"
-		case offline.BaseUnknown:
-			what = "no recipe"
 		}
 		fmt.Fprintf(w, "%s\t%s\n", b.Ref, what)
 	}

@@ -129,6 +129,15 @@ type workshopCluster struct {
 	sink    progress.Sink
 }
 
+// Running is a Problem where the cluster, or its engine, is stopped.
+func (c workshopCluster) Running(ctx context.Context) error {
+	info, err := c.manager.Status(ctx, c.name)
+	if err != nil { // a page is served on while the engine is stopped
+		return problem.New(fmt.Sprintf("look for cluster %q", c.name), err, "start Docker; the cluster starts with it")
+	}
+	return info.ControlErr()
+}
+
 // SaveCheckpoint takes a checkpoint, in place of one of that name.
 func (c workshopCluster) SaveCheckpoint(ctx context.Context, name string) error {
 	all, err := c.manager.Checkpoints(ctx, c.name)

@@ -89,22 +89,25 @@ func Prepare(ctx context.Context, store string, nodes []Node) error {
 	if err := checkSpace(lacking[0].Volume, need); err != nil {
 		return err
 	}
-	return each(lacking, func(i int, n Node) error {
-		partial := filepath.Join(n.Volume, partialDir)
-		if _, err := sources[i].copy(ctx, partial); err != nil {
-			return err
-		}
-		if err := toDisk(n.Volume); err != nil {
-			return err
-		}
-		return os.Rename(partial, filepath.Join(n.Volume, nextDir))
+	err = each(lacking, func(i int, n Node) error {
+		_, err := sources[i].copy(ctx, filepath.Join(n.Volume, partialDir))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := toDisk(lacking[0].Volume); err != nil {
+		return err
+	}
+	return each(lacking, func(_ int, n Node) error {
+		return os.Rename(filepath.Join(n.Volume, partialDir), filepath.Join(n.Volume, nextDir))
 	})
 }
 
 // Swap puts the prepared state of every node in place. The nodes must not run.
 // Where nothing is prepared it was done before.
 func Swap(nodes []Node) error {
-	return each(nodes, func(_ int, n Node) error {
+	err := each(nodes, func(_ int, n Node) error {
 		live, next, former := filepath.Join(n.Volume, liveDir), filepath.Join(n.Volume, nextDir), filepath.Join(n.Volume, formerDir)
 		if !exists(next) {
 			if !exists(live) {
@@ -123,11 +126,12 @@ func Swap(nodes []Node) error {
 				return err
 			}
 		}
-		if err := os.Rename(next, live); err != nil {
-			return err
-		}
-		return toDisk(n.Volume)
+		return os.Rename(next, live)
 	})
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	return toDisk(nodes[0].Volume) // the volumes of all nodes are on one disk
 }
 
 // flagsFile is the one file that belongs to the node and not to the state that is

@@ -28,6 +28,7 @@ const driver = `
   };
   const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   const report = (seen) => fetch("/report", { method: "POST", body: JSON.stringify({ ...seen, violations }) });
+  const fits = () => document.documentElement.scrollWidth <= window.innerWidth;
   const text = (selector) => document.querySelector(selector)?.textContent.trim() ?? "";
 
   if (location.pathname === "/FIRST/") {
@@ -43,7 +44,7 @@ const driver = `
     press("c");
     press("ArrowRight"); // while the check runs nothing else is begun
     await until(() => document.getElementById("answer").className === "bad");
-    await report({ page: "learner", copied, picture: picture.naturalWidth, answer: text("#answer pre"), title: text("#answer h2"), elapsed: /^\d+:\d\d:\d\d$/.test(text("#elapsed")) });
+    await report({ page: "learner", copied, picture: picture.naturalWidth, answer: text("#answer pre"), title: text("#answer h2"), elapsed: /^\d+:\d\d:\d\d$/.test(text("#elapsed")), fits: fits() });
     press("ArrowRight");
   } else if (location.pathname === "/FIRST/step/2") {
     await report({ page: "step 2", shown: text("nav a[aria-current]"), elsewhere: text(".elsewhere a") });
@@ -54,7 +55,7 @@ const driver = `
     details().open = true;
     const before = details();
     await until(() => details() !== before); // the live part was replaced
-    await report({ page: "instructor", open: details().open, focus: document.activeElement === details().querySelector("summary"), answer: text("details pre") });
+    await report({ page: "instructor", open: details().open, focus: document.activeElement === details().querySelector("summary"), answer: text("details pre"), fits: fits() });
   }
 })();
 `
@@ -74,8 +75,14 @@ func browser(t *testing.T) string {
 func TestPagesInABrowser(t *testing.T) {
 	path := browser(t)
 	s, run, _ := server(t)
+	long := strings.Repeat("wide", 60) // one word, wider than the window
+	source, err := os.ReadFile(filepath.Join(run.Dir, "one", "step.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
-		"one/check":       "#!/bin/sh\nsleep 0.5\necho \"<b>not</b> done, $LEARNER\"\nexit 1\n",
+		"one/check":       "#!/bin/sh\nsleep 0.5\necho \"<b>not</b> done, $LEARNER " + long + "\"\nexit 1\n",
+		"one/step.md":     string(source) + "\n`" + long + "` https://example.com/" + long + "\n\n| a | b |\n|---|---|\n| " + long + " | " + long + " |\n\n```\n" + long + "\n```\n",
 		"one/img/map.svg": `<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"/>`,
 	} {
 		if err := os.WriteFile(filepath.Join(run.Dir, filepath.FromSlash(name)), []byte(text), 0o755); err != nil {
@@ -106,10 +113,10 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 	none := []any{}
 	for _, want := range []map[string]any{
-		{"page": "learner", "copied": []any{shell.ShellLine(), "kubectl get pods"}, "picture": 20.0, "title": "Not yet",
-			"answer": "<b>not</b> done, learner-1", "elapsed": true, "violations": none},
+		{"page": "learner", "copied": []any{shell.ShellLine(), "kubectl get pods", long}, "picture": 20.0, "title": "Not yet",
+			"answer": "<b>not</b> done, learner-1 " + long, "elapsed": true, "fits": true, "violations": none},
 		{"page": "step 2", "shown": "Two", "elsewhere": "step 1", "violations": none},
-		{"page": "instructor", "open": true, "focus": true, "answer": "<b>not</b> done, learner-1", "violations": none},
+		{"page": "instructor", "open": true, "focus": true, "answer": "<b>not</b> done, learner-1 " + long, "fits": true, "violations": none},
 	} {
 		select {
 		case got := <-reports:

@@ -49,7 +49,7 @@ func (s *Server) live(ctx context.Context, session *workshop.Session) live {
 	defer cancel()
 	var l live
 	trouble := func(err error) live {
-		l.Error = "The cluster does not answer: " + err.Error()
+		l.Error = fmt.Sprintf("The cluster does not answer: %s. If it is stopped, `berth cluster start %s` starts it.", err, session.Run.Cluster)
 		return l
 	}
 	namespace := session.Learner.Namespace

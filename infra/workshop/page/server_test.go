@@ -27,6 +27,11 @@ func served(t *testing.T) (http.Handler, workshop.Run, workshop.Store) {
 	return s.Handler(t.Context(), host), run, store
 }
 
+// cluster runs, although its API server does not answer.
+type cluster struct{ workshop.Cluster }
+
+func (cluster) Running(context.Context) error { return nil }
+
 func server(t *testing.T) (*Server, workshop.Run, workshop.Store) {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,7 +80,7 @@ clusters: [{name: x, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: 
 	if err := store.Save(run); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New("w", workshop.Options{Store: store, Kube: client, Env: os.Environ(), Now: time.Now})
+	s, err := New("w", workshop.Options{Store: store, Kube: client, Cluster: cluster{}, Env: os.Environ(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,17 +6,16 @@
   const answer = document.getElementById("answer");
 
   for (const pre of document.querySelectorAll("article pre, .shell pre")) {
-    const box = document.createElement("div"), button = document.createElement("button");
-    box.className = "code";
+    const text = pre.textContent.replace(/\n$/, ""), button = document.createElement("button");
     button.type = "button";
     button.textContent = "Copy";
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(pre.textContent.replace(/\n$/, ""));
+      await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
-    pre.replaceWith(box);
-    box.append(pre, button);
+    pre.classList.add("code");
+    pre.prepend(button); // lines go around it
   }
 
   let busy = false;
@@ -24,7 +23,7 @@
     if (busy || form.dataset.ask && !confirm(form.dataset.ask)) return;
     busy = true;
     const buttons = document.querySelectorAll("form button");
-    const was = [...buttons].map((b) => b.disabled);
+    const was = [...buttons].map((b) => b.disabled), focus = document.activeElement;
     buttons.forEach((b) => { b.disabled = true; });
     answer.className = "waiting";
     answer.textContent = "Working on it …";
@@ -47,6 +46,7 @@
     } finally {
       busy = false;
       buttons.forEach((b, i) => { b.disabled = was[i]; });
+      if (document.activeElement === body) focus.focus({ preventScroll: true }); // a disabled button has lost it
     }
     refresh();
   }
