@@ -174,7 +174,10 @@ func (l *liveShell) send(line string, in io.Reader) error {
 			return err
 		}
 		if n > 0 {
-			if _, err := fmt.Fprintf(l.pipe, "%d\n%s", n, piece[:n]); err != nil {
+			if _, err := fmt.Fprintln(l.pipe, n); err != nil {
+				return err
+			}
+			if _, err := l.pipe.Write(piece[:n]); err != nil {
 				return err
 			}
 		}
