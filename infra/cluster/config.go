@@ -50,7 +50,7 @@ func kindConfig(s Spec, kubernetes *version.Version, host hostFacts) (*v1alpha4.
 	config := &v1alpha4.Cluster{
 		TypeMeta:             v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
 		Name:                 s.Name,
-		Networking:           v1alpha4.Networking{PodSubnet: podSubnet},
+		Networking:           v1alpha4.Networking{PodSubnet: podSubnet, ServiceSubnet: serviceSubnet},
 		FeatureGates:         cluster,
 		KubeadmConfigPatches: patches,
 	}

@@ -7,9 +7,12 @@ import (
 	"strings"
 )
 
-// podSubnet is where the pods' addresses are: kind's default, said aloud
-// because the nodes' routes rely on it.
-const podSubnet = "10.244.0.0/16"
+// Where the addresses of pods and of Services are: kind's defaults, said aloud
+// because the nodes' rules rely on them.
+const (
+	podSubnet     = "10.244.0.0/16"
+	serviceSubnet = "10.96.0.0/16"
+)
 
 // A unit is a systemd unit that berth adds to nodes, for every start to come.
 type unit struct {
@@ -17,25 +20,34 @@ type unit struct {
 	now        bool // begins at once, too
 }
 
-// deadPods is a unit by which a node refuses packets to addresses
-// that no pod has. The CNI plugins of kind and of the offline kit give each pod a
-// route of its own and take it away with the pod; what kube-proxy still sends
-// there until it has heard of that, a second or so, would follow the node's
-// default route out of the cluster, to be lost or even answered by somebody
-// else. "prohibit" (ip-route(8)) is the one route type whose ICMP answer ends
-// UDP sockets, too (ICMP_PKT_FILTERED is a hard error, icmp(7)): a client learns
-// at once that it must try again.
-var deadPods = unit{name: "berth-dead-pods.service", now: true, text: `[Unit]
-Description=Refuse packets to pods that are gone
+// nobody is a unit by which a node refuses packets to addresses that no pod or
+// Service has.
+//
+// The CNI plugins of kind and of the offline kit give each pod a route of its own and
+// take it away with the pod; what kube-proxy still sends there until it has heard of
+// that, a second or so, would follow the node's default route out of the cluster, to
+// be lost or even answered by somebody else. "prohibit" (ip-route(8)) is the one route
+// type whose ICMP answer ends UDP sockets, too (ICMP_PKT_FILTERED is a hard error,
+// icmp(7)): a client learns at once that it must try again.
+//
+// What a node forwards to the address of a Service is what kube-proxy has not led to
+// a pod. Before kube-proxy has made its rules, when a node starts, that would be lost,
+// too: CoreDNS tried to reach the API server for half a minute.
+var nobody = unit{name: "berth-nobody.service", now: true, text: `[Unit]
+Description=Refuse packets to pods and Services that are not there
 After=network.target
+Before=kubelet.service
 
 [Service]
 Type=oneshot
 ExecStart=ip route replace prohibit ` + podSubnet + `
+ExecStart=sh -c "iptables -C ` + toNoService + ` 2>/dev/null || iptables -I ` + toNoService + `"
 
 [Install]
 WantedBy=multi-user.target
 `}
+
+const toNoService = `FORWARD -d ` + serviceSubnet + ` -j REJECT`
 
 // manifestsDir is where the kubelet of a control plane finds its static pods.
 const manifestsDir = "/etc/kubernetes/manifests"
@@ -64,7 +76,7 @@ const quickProbes = `sed -i '/startupProbe:/,/timeoutSeconds:/ { s/initialDelayS
 
 // addUnits adds the units that a running node should have.
 func (m *Manager) addUnits(ctx context.Context, n Node) error {
-	units := []unit{deadPods}
+	units := []unit{nobody}
 	if n.Role == roleControlPlane {
 		units = append(units, quickStaticPods)
 	}
