@@ -98,6 +98,7 @@ func (s *soak) edit(ctx context.Context) error {
 			return err
 		}
 		if err := s.converges(ctx); err != nil {
+			s.tellEvents()
 			return err
 		}
 		rss, err := memory(s.dev.PID())
@@ -109,6 +110,14 @@ func (s *soak) edit(ctx context.Context) error {
 	}
 	fmt.Fprintf(s.out, "soak: %v edits, compared %d times\n", s.done, len(s.memory))
 	return nil
+}
+
+// tellEvents logs what berth did last, for whoever looks for the cause.
+func (s *soak) tellEvents() {
+	const last = 30
+	for _, e := range s.dev.Events(max(0, s.dev.Count()-last)) {
+		fmt.Fprintf(s.log, "%+v\n", e)
+	}
 }
 
 func (s *soak) write(name string, content []byte) error {
