@@ -71,6 +71,7 @@ func TestAgainstAPIServer(t *testing.T) {
 		"ForeignObjectsAreLeftAlone":                testForeignObject,
 		"PruneKeepsWhatKeptServicesNeed":            testPruneKeepsServices,
 		"AnIngressThatIsPatientAllowsSwapsAtOnce":   testPatientlyServed,
+		"DeleteServicesTakesWhatOnlyTheyNeed":       testDeleteServices,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, a) })
 	}

@@ -58,7 +58,7 @@ func (p *Project) delete(ctx context.Context, volumes bool, task *progress.Task)
 	if err != nil {
 		return changes, err
 	}
-	if err := p.endPods(ctx, task); err != nil || holder == nil {
+	if err := p.endPods(ctx, p.selector(), task); err != nil || holder == nil {
 		return changes, err
 	}
 	changes = append(changes, model.Change{Key: *holder, Verb: model.Deleted})
@@ -95,26 +95,25 @@ func (p *Project) deleteHolder(ctx context.Context, ns *corev1.Namespace, volume
 	return &key, nil
 }
 
-// podsLeft lists the project's pods that still exist.
-func (p *Project) podsLeft(ctx context.Context) ([]corev1.Pod, error) {
-	selector := ""
-	if p.name != "" {
-		selector = model.LabelProject + "=" + p.name
+// selector chooses the project's pods.
+func (p *Project) selector() string {
+	if p.name == "" {
+		return ""
 	}
-	return kube.List[corev1.Pod](ctx, p.client, p.namespace, selector)
+	return model.LabelProject + "=" + p.name
 }
 
 // lostGrace is how long past its own grace period a pod may take to end
 // before berth asks whether its node is still there.
 const lostGrace = 3 * time.Second
 
-// endPods deletes the pods that nothing owns and waits until all are gone. A
+// endPods deletes the pods that a selector chooses and waits until all are gone. A
 // pod of a lost node cannot end by itself: it is removed without waiting for
 // the node.
-func (p *Project) endPods(ctx context.Context, task *progress.Task) error {
+func (p *Project) endPods(ctx context.Context, selector string, task *progress.Task) error {
 	asked := map[string]bool{}
 	return until(ctx, func() (bool, error) {
-		pods, err := p.podsLeft(ctx)
+		pods, err := kube.List[corev1.Pod](ctx, p.client, p.namespace, selector)
 		if err != nil || len(pods) == 0 {
 			return err == nil, err
 		}

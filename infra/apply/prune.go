@@ -68,11 +68,22 @@ type usage struct {
 }
 
 func (u *usage) needs(m member) bool {
-	if m.key.Kind != "NetworkPolicy" {
+	switch m.key.Kind {
+	case "ConfigMap", "Secret":
 		return strings.Contains(u.text, strconv.Quote(m.key.Name))
+	case "PersistentVolumeClaim":
+		return u.claims(m.key.Name)
+	case "PersistentVolume":
+		claim, _, _ := unstructured.NestedString(m.live.Object, "spec", "claimRef", "name")
+		return u.claims(claim)
 	}
-	chosen, _, _ := unstructured.NestedStringMap(m.live.Object, "spec", "podSelector", "matchLabels")
+	chosen := chosenPods(m)
 	return len(chosen) > 0 && slices.ContainsFunc(u.labels, func(labels map[string]string) bool { return within(pairs(chosen), pairs(labels)) })
+}
+
+// claims reports whether a pod template mounts the volume of a claim.
+func (u *usage) claims(claim string) bool {
+	return strings.Contains(u.text, `"claimName":`+strconv.Quote(claim))
 }
 
 // pairs is a map as a set of its key=value pairs.

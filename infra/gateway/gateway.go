@@ -44,6 +44,18 @@ type Gateway struct {
 	since   time.Time
 }
 
+// Wanted is what to publish so that the gateway stays as it is: Ports, but 0 for
+// a host port that may be any.
+func (g Gateway) Wanted() []model.PublishedPort {
+	wanted := slices.Clone(g.Ports)
+	for i, s := range g.slots {
+		if s.Random {
+			wanted[i].HostPort = 0
+		}
+	}
+	return wanted
+}
+
 // Publisher makes gateways on one engine.
 type Publisher struct {
 	engine *docker.Client

@@ -157,3 +157,22 @@ func TestEngineRefusalsAreRecognised(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatAGatewayWasAskedForKeepsItAsItIs(t *testing.T) {
+	first, err := assign([]Route{route("web", "", 8080, 0, 80, "tcp"), route("db", "", 0, 0, 5432, "tcp")}, nil, func(slot) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := Gateway{slots: first}
+	for _, s := range first {
+		g.Ports = append(g.Ports, model.PublishedPort{Service: s.Service, KubeService: s.KubeService, HostIP: s.HostIP, HostPort: s.HostPort, Target: s.Target, Protocol: s.Protocol})
+	}
+	wanted := g.Wanted()
+	if wanted[0].HostPort != 8080 || wanted[1].HostPort != 0 {
+		t.Fatalf("wanted %v", wanted)
+	}
+	again, err := assign([]Route{{PublishedPort: wanted[1], NodePort: 30000}}, first, func(slot) bool { return false })
+	if err != nil || again[0].HostPort != first[1].HostPort || !again[0].Random {
+		t.Errorf("%+v, %v; was %+v", again, err, first[1])
+	}
+}

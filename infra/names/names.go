@@ -143,7 +143,7 @@ func (r *Resolver) ensureCorefile(ctx context.Context) error {
 // Set makes names all that the namespace has, and returns when every server of
 // the cluster knows.
 func (r *Resolver) Set(ctx context.Context, namespace string, names []model.Name, sink progress.Sink) error {
-	serial, served, err := r.write(ctx, namespace, names)
+	serial, served, err := r.write(ctx, func(have zone, exists func(string) bool) zone { return have.with(namespace, names, exists) })
 	if err != nil {
 		return problem.New(fmt.Sprintf("make the names of namespace %q known", namespace), err, "")
 	}
@@ -156,7 +156,17 @@ func (r *Resolver) Set(ctx context.Context, namespace string, names []model.Name
 
 // Remove forgets the names of a namespace. A cluster without them is no error.
 func (r *Resolver) Remove(ctx context.Context, namespace string) error {
-	_, _, err := r.write(ctx, namespace, nil)
+	_, _, err := r.write(ctx, func(have zone, exists func(string) bool) zone { return have.with(namespace, nil, exists) })
+	if kube.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Forget forgets the names of a namespace that lead to one of services. A
+// cluster without them is no error.
+func (r *Resolver) Forget(ctx context.Context, namespace string, services []string) error {
+	_, _, err := r.write(ctx, func(have zone, _ func(string) bool) zone { return have.without(namespace, services) })
 	if kube.IsNotFound(err) {
 		return nil
 	}
@@ -165,7 +175,7 @@ func (r *Resolver) Remove(ctx context.Context, namespace string) error {
 
 // write changes the zone and returns its serial number, and whether every
 // server has been seen to have it.
-func (r *Resolver) write(ctx context.Context, namespace string, names []model.Name) (serial uint32, served bool, err error) {
+func (r *Resolver) write(ctx context.Context, change func(have zone, exists func(namespace string) bool) zone) (serial uint32, served bool, err error) {
 	for {
 		c, err := kube.Get[corev1.ConfigMap](ctx, r.client, system, configMap)
 		if err != nil {
@@ -176,7 +186,7 @@ func (r *Resolver) write(ctx context.Context, namespace string, names []model.Na
 			return 0, false, err
 		}
 		have := parseZone(c.Data[zoneKey])
-		want := have.with(namespace, names, func(name string) bool {
+		want := change(have, func(name string) bool {
 			return slices.ContainsFunc(spaces, func(s corev1.Namespace) bool { return s.Name == name })
 		})
 		if want.serial == have.serial {

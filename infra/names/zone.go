@@ -62,8 +62,7 @@ func (z zone) String() string {
 }
 
 // with returns the zone in which names are all that namespace has, and the
-// namespaces that exist keep theirs. The serial number grows when that is a
-// change.
+// namespaces that exist keep theirs.
 func (z zone) with(namespace string, names []model.Name, exists func(namespace string) bool) zone {
 	records := slices.DeleteFunc(slices.Clone(z.records), func(line string) bool {
 		of := namespaceOf(line)
@@ -77,6 +76,20 @@ func (z zone) with(namespace string, names []model.Name, exists func(namespace s
 		}
 	}
 	slices.Sort(records)
+	return z.of(records)
+}
+
+// without returns the zone in which none of namespace's names leads to one of
+// services.
+func (z zone) without(namespace string, services []string) zone {
+	return z.of(slices.DeleteFunc(slices.Clone(z.records), func(line string) bool {
+		return slices.ContainsFunc(services, func(s string) bool { return strings.HasSuffix(line, " CNAME "+s+"."+namespace+".svc.cluster.local.") })
+	}))
+}
+
+// of returns the zone of these records. The serial number grows when that is a
+// change.
+func (z zone) of(records []string) zone {
 	if slices.Equal(records, z.records) {
 		return z
 	}

@@ -62,6 +62,19 @@ func TestZoneHoldsWhatEachNamespaceHas(t *testing.T) {
 	}
 }
 
+func TestNamesOfRemovedServicesAreForgotten(t *testing.T) {
+	z := zone{serial: 1}.with("shop", []model.Name{
+		{FQDN: "db.back.shop." + Zone, KubeService: "db"}, {FQDN: "main.back.shop." + Zone, KubeService: "db"}, {FQDN: "web-db.back.shop." + Zone, KubeService: "web-db"},
+	}, func(string) bool { return true })
+	left := z.without("shop", []string{"db", "other"})
+	if got := strings.Join(left.records, "\n"); got != "web-db.back.shop.berth.internal. 5 IN CNAME web-db.shop.svc.cluster.local." || left.serial != z.serial+1 {
+		t.Errorf("serial %d\n%s", left.serial, got)
+	}
+	if same := left.without("vote", []string{"web-db"}); same.serial != left.serial {
+		t.Errorf("another namespace's: serial %d, was %d", same.serial, left.serial)
+	}
+}
+
 func TestCorefileIsConfiguredOnce(t *testing.T) {
 	const before = ".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n"
 	once, err := configure(before)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,17 +26,15 @@ type downOptions struct {
 func newDownCommand(app *App) *cobra.Command {
 	var opts downOptions
 	cmd := &cobra.Command{
-		Use:   "down",
-		Short: "Remove the services, their network names and ports; data and images stay",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return problem.New("down "+strings.Join(args, " "), errors.New("it removes the whole project"), "berth stop "+strings.Join(args, " "))
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:               "down [SERVICE...]",
+		Short:             "Remove the services, their network names and ports; data and images stay",
+		ValidArgsFunction: app.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.rmi != "" && opts.rmi != "local" {
 				return misuse(fmt.Sprintf("--rmi %q", opts.rmi), nil, "use --rmi local: the images that berth built; pulled images may serve other projects")
+			}
+			if len(args) > 0 {
+				return app.downServices(cmd.Context(), args, opts)
 			}
 			name, _, err := app.names(cmd.Context())
 			if err != nil {
@@ -46,7 +43,7 @@ func newDownCommand(app *App) *cobra.Command {
 			return app.down(cmd.Context(), name, opts)
 		},
 	}
-	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too: the data is gone")
+	cmd.Flags().BoolVarP(&opts.volumes, "volumes", "v", false, "remove the volumes too, of named services those that no other uses: the data is gone")
 	addGrace(cmd.Flags(), &opts.timeout, "kill after so many `seconds`")
 	cmd.Flags().StringVar(&opts.rmi, "rmi", "", "remove images too: `local` for those that berth built")
 	addAlwaysFlag(cmd.Flags(), "remove-orphans", "remove services that the compose file no longer has; always so")

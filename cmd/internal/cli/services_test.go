@@ -90,6 +90,25 @@ func TestPodIsChosen(t *testing.T) {
 	}
 }
 
+func TestServicesThatCannotBeRemovedAlone(t *testing.T) {
+	r := &running{name: "demo", states: []model.ServiceState{
+		{Service: "app", Kind: "Deployment", Name: "app"}, {Service: "proxy", Kind: "Deployment", Name: "app"}, {Service: "db", Kind: "StatefulSet", Name: "app"},
+	}}
+	for _, c := range []struct {
+		services string
+		volumes  bool
+		want     string // part of the error
+	}{
+		{"db", true, ""}, {"gone", false, ""}, {"app proxy", false, ""},
+		{"db proxy", false, `remove service "proxy" alone: it shares its pods with "app"`}, {"gone", true, `remove the volumes of service "gone"`},
+	} {
+		err := r.removable(strings.Fields(c.services), c.volumes)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", c.services, err, c.want)
+		}
+	}
+}
+
 func TestTimesAreRead(t *testing.T) {
 	for s, want := range map[string]time.Time{
 		"":                     {},
