@@ -403,6 +403,9 @@ func (l *loop) tryAgain() {
 	}
 	if l.projectDirt != nil {
 		l.projectDirt.again = false
+		for _, t := range l.flights { // else it, and all that comes after it, might wait for ever
+			t.giveUp(func(a Action) bool { return a.Verb == Wait })
+		}
 	}
 }
 

@@ -349,3 +349,29 @@ func TestContainerThatCannotBeSyncedIntoIsTriedWithTheNextChangeAlone(t *testing
 		t.Errorf("tried %d times in three containers", n)
 	}
 }
+
+func TestFurtherTryOfTheProjectDoesNotWaitForAServiceThatIsWaitedFor(t *testing.T) {
+	s := newSession(t, nil)
+	s.set(svc{Name: "db", Image: "d"}, svc{Name: "web", Image: "w"})
+	s.dev(DevOptions{})
+	s.up()
+	s.mu.Lock()
+	s.fault["prune"], s.once["prune"] = errors.New("connection refused"), true
+	s.mu.Unlock()
+	s.write("compose.yaml", "2")
+	s.kind(1, EventFailed, "")
+	s.mu.Lock()
+	s.brake = func(ctx context.Context, entry string) error {
+		if entry != "wait db" || s.logged("prune") > 2 {
+			return nil
+		}
+		<-ctx.Done() // it does not come to serve
+		return ctx.Err()
+	}
+	s.mu.Unlock()
+	s.commands <- Command{Verb: CommandRestart, Service: "db"}
+	s.until("db is waited for", func() bool { return s.running["wait"] > 0 })
+	s.until("the project is tried again", func() bool { return s.count("prune") == 3 })
+	s.commands <- Command{Verb: CommandRestart, Service: "web"}
+	s.kind(1, EventServing, "web")
+}

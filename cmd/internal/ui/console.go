@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/morikuni/aec"
 
 	"github.com/berth-dev/berth/infra/progress"
@@ -19,18 +20,19 @@ type Console struct {
 	w        io.Writer
 	color    bool
 	terminal bool
+	size     func() (width, height int)
 
 	mu     sync.Mutex
 	up     Renderer // shows the first turn, until Serve
 	status string   // what stands in the status line when nothing runs
 	tasks  []string // running, the newest last
-	shown  bool
+	cells  int      // how many the status line takes on the screen; 0: it is not there
 }
 
 // NewConsole returns a Console that shows progress as up does until Serve is
 // called. On a terminal it keeps a status line.
 func NewConsole(w io.Writer, up Renderer, terminal, color bool) *Console {
-	return &Console{w: w, up: up, terminal: terminal, color: color}
+	return &Console{w: w, up: up, terminal: terminal, color: color, size: func() (int, int) { return terminalSize(w) }}
 }
 
 // Color reports whether lines may be coloured.
@@ -140,9 +142,10 @@ func (c *Console) print(text string) {
 	if !c.terminal || line == "" {
 		return
 	}
-	width, _ := terminalSize(c.w)
-	_, _ = io.WriteString(c.w, paint(c.color, faint, fit(line, width-1)))
-	c.shown = true
+	width, _ := c.size()
+	line = fit(line, width-1)
+	_, _ = io.WriteString(c.w, paint(c.color, faint, line))
+	c.cells = runewidth.StringWidth(line)
 }
 
 // lines ends every line as the terminal needs it: in raw mode a line feed does
@@ -159,11 +162,17 @@ func (c *Console) lines(text string) string {
 	return b.String()
 }
 
+// erase removes the status line, of which a terminal that has become narrower
+// since makes several rows.
 func (c *Console) erase() {
-	if c.shown {
-		_, _ = io.WriteString(c.w, "\r"+aec.EraseLine(aec.EraseModes.All).String())
-		c.shown = false
+	if c.cells == 0 {
+		return
 	}
+	width, _ := c.size()
+	row := "\r" + aec.EraseLine(aec.EraseModes.All).String()
+	above := strings.Repeat(aec.Up(1).String()+row, (c.cells-1)/width)
+	_, _ = io.WriteString(c.w, row+above)
+	c.cells = 0
 }
 
 func (c *Console) statusLine() string {

@@ -72,6 +72,22 @@ func TestStatusLineStaysOnOneRow(t *testing.T) {
 	}
 }
 
+// A resized terminal folds the status line into rows, all of which go.
+func TestStatusLineIsErasedOfATerminalThatIsNarrowerNow(t *testing.T) {
+	for width, rows := range map[int]int{80: 1, 60: 1, 59: 2, 30: 2, 29: 3, 1: 60} {
+		var out bytes.Buffer
+		c := NewConsole(&out, nil, true, true)
+		c.size = func() (int, int) { return 80, 24 }
+		c.Status(strings.Repeat("状", 30))
+		c.size = func() (int, int) { return width, 24 }
+		out.Reset()
+		c.Close()
+		if got := strings.Count(out.String(), "\x1b[2K"); got != rows || strings.Count(out.String(), "\x1b[1A") != rows-1 {
+			t.Errorf("%d columns: %d rows are erased, want %d: %q", width, got, rows, out.String())
+		}
+	}
+}
+
 func TestPipeGetsLinesAsTheyAre(t *testing.T) {
 	var out bytes.Buffer
 	c := NewConsole(&out, nil, false, false)
