@@ -44,6 +44,7 @@ func TestAgainstAPIServer(t *testing.T) {
 		"AnotherManagersFieldIsTakenOver":           testConflict,
 		"PruneDeletesWhatIsNoLongerWanted":          testPrune,
 		"PruneKeepsVolumesAndRollbackConfigs":       testPruneKeeps,
+		"PruneDropsCredentialsOfEarlierRevisions":   testPruneCredentials,
 		"JobIsMadeAnewWhenItChanges":                testJobChanged,
 		"FailedJobIsMadeAnew":                       testJobFailed,
 		"ServiceIsMadeAnewWhenItsAddressChanges":    testServiceAddress,
@@ -291,6 +292,36 @@ func testPruneKeeps(t *testing.T, a api) {
 		t.Fatal(err)
 	}
 	equal(t, "changes", text(changes), "ConfigMap/unused deleted")
+}
+
+// Credentials that the project does not have any more do not stay for the sake of
+// earlier revisions; those that a service needs that stays, do.
+func testPruneCredentials(t *testing.T, a api) {
+	p := a.project(t)
+	pulling := func(name string, secrets ...string) *appsv1.Deployment {
+		d := deployment(name, "web:1", 1)
+		for _, s := range secrets {
+			d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+		}
+		return d
+	}
+	secret := func(name string) *corev1.Secret {
+		return &corev1.Secret{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+			Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte("{}")},
+		}
+	}
+	mustApply(t, p, secret("pull"), secret("needed"), pulling("web", "pull", "needed"), pulling("other", "needed"))
+	a.eventually(t, "a first revision", func(ctx context.Context) bool {
+		r, err := p.Revisions(ctx, "web")
+		return err == nil && len(r) == 1
+	})
+	mustApply(t, p, pulling("web"))
+	changes, err := p.Prune(t.Context(), []model.ObjectKey{{Group: "apps", Kind: "Deployment", Name: "web"}}, []string{"other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "changes", text(changes), "Secret/pull deleted")
 }
 
 func testJobChanged(t *testing.T, a api) {

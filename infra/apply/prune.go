@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,7 +22,8 @@ import (
 // Prune deletes the project's objects that are not in keep, but those of
 // keepServices. Volumes and the namespace are never pruned, nor are configs,
 // secrets and network policies that a workload needs that stays, configs and
-// secrets also when only an earlier revision needs them, for a rollback.
+// secrets also when only an earlier revision needs them, for a rollback: but not
+// credentials for registries, which leave the cluster when the user says so.
 func (p *Project) Prune(ctx context.Context, keep []model.ObjectKey, keepServices []string) (model.ChangeSet, error) {
 	members, err := p.members(ctx)
 	if err != nil {
@@ -63,14 +65,19 @@ func (p *Project) Prune(ctx context.Context, keep []model.ObjectKey, keepService
 // A usage is what the workloads that stay need of objects that belong to no
 // single service.
 type usage struct {
-	text   string              // their pod templates, earlier ones too; a name that stands in it, quoted, may be needed
+	now    string              // their pod templates; a name that stands in it, quoted, may be needed
+	ever   string              // with earlier ones
 	labels []map[string]string // of the pods of those that are not kept by name: the manifests of the others are complete
 }
 
 func (u *usage) needs(m member) bool {
 	switch m.key.Kind {
 	case "ConfigMap", "Secret":
-		return strings.Contains(u.text, strconv.Quote(m.key.Name))
+		text := u.ever
+		if kind, _, _ := unstructured.NestedString(m.live.Object, "type"); kind == string(corev1.SecretTypeDockerConfigJson) {
+			text = u.now
+		}
+		return strings.Contains(text, strconv.Quote(m.key.Name))
 	case "PersistentVolumeClaim":
 		return u.claims(m.key.Name)
 	case "PersistentVolume":
@@ -83,7 +90,7 @@ func (u *usage) needs(m member) bool {
 
 // claims reports whether a pod template mounts the volume of a claim.
 func (u *usage) claims(claim string) bool {
-	return strings.Contains(u.text, `"claimName":`+strconv.Quote(claim))
+	return strings.Contains(u.ever, `"claimName":`+strconv.Quote(claim))
 }
 
 // pairs is a map as a set of its key=value pairs.
@@ -118,6 +125,7 @@ func (p *Project) usageOf(ctx context.Context, staying []member, kept map[model.
 		}
 		owners[m.live.GetUID()] = true
 	}
+	u.now = text.String()
 	earlier := func(meta metav1.ObjectMeta) bool {
 		owner := metav1.GetControllerOf(&meta)
 		return owner != nil && owners[owner.UID]
@@ -144,7 +152,7 @@ func (p *Project) usageOf(ctx context.Context, staying []member, kept map[model.
 			text.Write(r.Data.Raw)
 		}
 	}
-	u.text = text.String()
+	u.ever = text.String()
 	return u, nil
 }
 

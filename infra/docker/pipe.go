@@ -51,6 +51,17 @@ func (c *Client) Pipe(ctx context.Context, id string, command []string) (*Pipe, 
 func (p *Pipe) Read(b []byte) (int, error)  { return p.stdout.Read(b) }
 func (p *Pipe) Write(b []byte) (int, error) { return p.stdin.Write(b) }
 
+// Ended reports whether nothing runs at the other end any more: the command has
+// ended, with its container maybe, or Close was called.
+func (p *Pipe) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close cuts the streams: a command that reads its input ends.
 func (p *Pipe) Close() error {
 	p.cancel()

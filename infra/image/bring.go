@@ -10,8 +10,7 @@ import (
 	"github.com/berth-dev/berth/infra/progress"
 )
 
-// ContentTags are those of refs that berth made of its builds, and that no
-// registry has.
+// ContentTags are those of refs that berth made of its builds.
 func ContentTags(refs []string) []string {
 	return slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
 		return strings.Contains(ref, "@") || !strings.HasPrefix(tagOf(ref), tagPrefix)
@@ -19,8 +18,9 @@ func ContentTags(refs []string) []string {
 }
 
 // Bring sees to it that nodes have earlier builds, given by their content tags:
-// what a node lacks is loaded again as long as the engine has it. Of each image
-// Prune leaves the last few builds; those that are gone are reported.
+// what a node lacks is loaded again as long as the engine has it, and left to be
+// pulled if the registry of its name has it. Of each image Prune leaves the last
+// few builds; those that are gone are reported.
 func (i *Images) Bring(ctx context.Context, refs []string, nodes []Node, sink progress.Sink) error {
 	list, err := i.List(ctx, refs, nodes)
 	if err != nil {
@@ -32,6 +32,7 @@ func (i *Images) Bring(ctx context.Context, refs []string, nodes []Node, sink pr
 		case len(l.Nodes) == len(nodes):
 		case l.Found:
 			lacking = append(lacking, l.Ref)
+		case i.InRegistry(ctx, l.Ref):
 		default:
 			gone = append(gone, l.Ref)
 		}

@@ -14,7 +14,8 @@ import (
 )
 
 // withEngine are images of an engine that holds those by name, and can do
-// nothing else but say what it is.
+// nothing else but say what it is, and of what is called registry/NAME:TAG that
+// its registry has it.
 func withEngine(t *testing.T, held map[string]any) *Images {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,6 +27,9 @@ func withEngine(t *testing.T, held map[string]any) *Images {
 			return
 		case strings.HasSuffix(r.URL.Path, "/version"):
 			answer = map[string]string{"Arch": "amd64", "Os": "linux"}
+		case strings.Contains(r.URL.Path, "/distribution/"):
+			_, name, _ = strings.Cut(r.URL.Path, "/distribution/")
+			answer = held["registry/"+strings.TrimSuffix(name, "/json")]
 		default:
 			answer = held[strings.TrimSuffix(name, "/json")]
 		}
@@ -80,11 +84,34 @@ func TestEarlierBuildsAreBroughtBackOrReported(t *testing.T) {
 	if err := bring(); err != nil {
 		t.Errorf("an image that all nodes have: %v", err)
 	}
+	pushed := "r.example/" + ref
+	held["registry/"+pushed] = map[string]any{"Descriptor": map[string]any{"digest": id}}
+	if err := images.Bring(t.Context(), []string{pushed}, nodes, progress.Discard); err != nil {
+		t.Errorf("an image that nodes pull: %v", err)
+	}
 }
 
 func TestOnlyContentTagsAreOnesOfBerth(t *testing.T) {
 	got := ContentTags([]string{"redis:7", "shop-web:berth-0123456789ab", "r.example/shop-web:berth-0123456789ab@sha256:00"})
 	if !slices.Equal(got, []string{"shop-web:berth-0123456789ab"}) {
 		t.Errorf("content tags are %v", got)
+	}
+}
+
+func TestPodsGetFromARegistryWhatHasItsNameOnNodes(t *testing.T) {
+	for _, c := range []struct {
+		registry Registry
+		ref      string
+		want     bool
+	}{
+		{Registry{}, "shop-web:berth-0123456789ab", false},
+		{Registry{Prefix: "localhost:5001"}, "localhost:5001/shop-web:berth-0123456789ab", true},
+		{Registry{Prefix: "localhost:5001/"}, "localhost:50010/shop-web:berth-0123456789ab", false},
+		{Registry{Prefix: "localhost:5001", PullPrefix: "registry:5000"}, "registry:5000/shop-web:berth-0123456789ab", true},
+		{Registry{Prefix: "localhost:5001", PullPrefix: "registry:5000"}, "localhost:5001/shop-web:berth-0123456789ab", false},
+	} {
+		if got := c.registry.Serves(c.ref); got != c.want {
+			t.Errorf("%+v serves %s: %v", c.registry, c.ref, got)
+		}
 	}
 }

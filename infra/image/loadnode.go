@@ -348,13 +348,16 @@ func (j *loadJob) send(ctx context.Context, node Node, image func() (layout.Imag
 		if img, err = image(); err == nil {
 			r, err = j.write(writer, img, layers(img))
 		}
+		if err != nil {
+			err = fmt.Errorf("write what is to be loaded: %w", err) // io.EOF would be its end
+		}
 		writer.CloseWithError(err)
 		written <- err
 	}()
 	told, err := node.Import(ctx, j.platform, j.item.labels, reader)
 	_ = reader.Close()
 	writeErr := <-written
-	if err != nil && writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
+	if writeErr != nil && !errors.Is(writeErr, io.ErrClosedPipe) {
 		err = writeErr // the node saw only that the archive ended early
 	}
 	if err == nil {

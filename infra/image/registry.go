@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,12 @@ func pushHint(err error, r Registry) string {
 		return "if this registry is meant to be insecure, say so with --insecure-registry"
 	}
 	return ""
+}
+
+// Serves reports whether pods get the image that they call ref from the registry.
+func (r Registry) Serves(ref string) bool {
+	prefix := cmp.Or(r.PullPrefix, r.Prefix)
+	return prefix != "" && strings.HasPrefix(ref, strings.TrimSuffix(prefix, "/")+"/")
 }
 
 // RemoteName is what an image is called in a registry: its path and tag below

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -15,21 +16,31 @@ import (
 
 // A shell is one `docker exec` of sh in a container that carries out one
 // command after the other: starting an exec costs more than most commands do.
-// It starts when it is first used, and again after it broke.
+// It starts when it is first used, and again after it broke or ended with its
+// container.
 type shell struct {
-	engine    *docker.Client
 	container string
+	open      func(ctx context.Context, command []string) (stream, error) // starts a command in the container
 
 	turn gate // held by the one command that is carried out
 	live *liveShell
 }
 
 func newShell(engine *docker.Client, container string) shell {
-	return shell{engine: engine, container: container, turn: newGate()}
+	open := func(ctx context.Context, command []string) (stream, error) {
+		return engine.Pipe(ctx, container, command) // it outlives the command that started it
+	}
+	return shell{container: container, open: open, turn: newGate()}
+}
+
+// A stream is the output and input of a program.
+type stream interface {
+	io.ReadWriteCloser
+	Ended() bool // the program has
 }
 
 type liveShell struct {
-	pipe io.ReadWriteCloser
+	pipe stream
 	out  *bufio.Reader
 	mark string // begins the line that ends a command's output
 }
@@ -84,6 +95,10 @@ func (s *shell) do(ctx context.Context, line string, in io.Reader) (string, erro
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
+	if s.live != nil && s.live.pipe.Ended() {
+		s.live.stop()
+		s.live = nil
+	}
 	if s.live == nil {
 		live, err := s.start(ctx)
 		if err != nil {
@@ -116,7 +131,7 @@ func (s *shell) start(ctx context.Context) (*liveShell, error) {
 		return nil, err
 	}
 	mark := "berth-" + hex.EncodeToString(token[:])
-	p, err := s.engine.Pipe(ctx, s.container, []string{"sh", "-c", loop(mark)}) // it outlives the command that started it
+	p, err := s.open(ctx, []string{"sh", "-c", loop(mark)})
 	if err != nil {
 		return nil, fmt.Errorf("start a shell in %q: %w", s.container, err)
 	}
@@ -129,7 +144,7 @@ func loop(mark string) string {
 	return `while IFS= read -r line; do eval "$line"; printf '\n%s %s\n' ` + mark + ` "$?"; done 2>&1`
 }
 
-func newLiveShell(pipe io.ReadWriteCloser, mark string) *liveShell {
+func newLiveShell(pipe stream, mark string) *liveShell {
 	return &liveShell{pipe: pipe, out: bufio.NewReaderSize(pipe, 64<<10), mark: mark}
 }
 
@@ -137,8 +152,12 @@ func (l *liveShell) stop() { _ = l.pipe.Close() }
 
 func (l *liveShell) do(ctx context.Context, line string, in io.Reader) (string, error) {
 	// A cancelled command takes its shell with it.
-	stop := context.AfterFunc(ctx, l.stop)
-	defer stop()
+	over := context.AfterFunc(ctx, l.stop)
+	defer func() {
+		if !over() {
+			l.stop() // it may not have come to that yet, and the next command must see it
+		}
+	}()
 	sent := make(chan error, 1)
 	go func() { sent <- l.send(line, in) }()
 	out, status, err := l.receive()
@@ -166,23 +185,19 @@ func (l *liveShell) send(line string, in io.Reader) error {
 	if _, err := io.WriteString(l.pipe, line+"\n"); err != nil || in == nil {
 		return err
 	}
-	piece := make([]byte, pieceSize)
+	var piece bytes.Buffer
+	piece.Grow(pieceSize + bytes.MinRead)
 	for {
-		n, err := io.ReadFull(in, piece)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		piece.Reset()
+		n, err := piece.ReadFrom(io.LimitReader(in, pieceSize)) // no error is the end, though it wraps io.EOF
+		if err != nil {
 			l.stop() // the command waits for bytes that do not come
 			return err
 		}
-		if n > 0 {
-			if _, err := fmt.Fprintln(l.pipe, n); err != nil {
-				return err
-			}
-			if _, err := l.pipe.Write(piece[:n]); err != nil {
-				return err
-			}
+		if _, err := fmt.Fprintln(l.pipe, n); err != nil || n == 0 {
+			return err
 		}
-		if err != nil {
-			_, err = io.WriteString(l.pipe, "0\n")
+		if _, err := l.pipe.Write(piece.Bytes()); err != nil {
 			return err
 		}
 	}

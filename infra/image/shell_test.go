@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
@@ -14,27 +15,55 @@ import (
 type localShell struct {
 	io.Reader
 	io.WriteCloser
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
 }
 
-func (s localShell) Close() error { return s.WriteCloser.Close() }
+func (s *localShell) Close() error { return s.WriteCloser.Close() }
 
-func startLocal(t *testing.T) *liveShell {
+func (s *localShell) Ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// die ends it as a stop of its container does.
+func (s *localShell) die(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", loop("mark"))
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.done
+}
+
+func openLocal(t *testing.T, command []string) *localShell {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Skip(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out, write := io.Pipe()
+	cmd.Stdout = write
 	if err := cmd.Start(); err != nil {
 		t.Skip(err)
 	}
-	l := newLiveShell(localShell{out, in}, "mark")
-	t.Cleanup(func() { l.stop(); _ = cmd.Wait() })
-	return l
+	s := &localShell{out, in, cmd, make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		_ = cmd.Wait()
+		_ = write.Close()
+	}()
+	t.Cleanup(func() { _, _ = s.Close(), out.Close(); <-s.done })
+	return s
+}
+
+func startLocal(t *testing.T) *liveShell {
+	t.Helper()
+	return newLiveShell(openLocal(t, []string{"sh", "-c", loop("mark")}), "mark")
 }
 
 // What a command leaves unread of its input is never taken for a command, and
@@ -75,16 +104,44 @@ func checksum(t *testing.T, text string) string {
 	return string(out)
 }
 
+// A command whose input breaks off must not take what it got for all of it, not
+// even when what broke is the stream that the input comes from.
 func TestShellWhoseInputBreaksOffIsGivenUp(t *testing.T) {
-	l := startLocal(t)
-	reader, writer := io.Pipe()
-	broken := errors.New("the engine has no such layer")
-	go func() {
-		_, _ = io.WriteString(writer, "some")
-		writer.CloseWithError(broken)
-	}()
-	if _, err := l.do(t.Context(), feedLine("", "cat"), reader); !errors.Is(err, broken) {
-		t.Errorf("error is %v", err)
+	for _, broken := range []error{errors.New("the engine has no such layer"), io.ErrUnexpectedEOF, fmt.Errorf("read from the engine: %w", io.EOF)} {
+		l := startLocal(t)
+		reader, writer := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(writer, "some")
+			writer.CloseWithError(broken)
+		}()
+		if out, err := l.do(t.Context(), feedLine("", "cat"), reader); !errors.Is(err, broken) {
+			t.Errorf("%v: output %q, error %v", broken, out, err)
+		}
+	}
+}
+
+// The shells of a long session outlive neither a stop of their node nor a command
+// that was given up: the next command has a new one.
+func TestShellThatEndedIsStartedAgain(t *testing.T) {
+	var started []*localShell
+	s := newShell(nil, "node")
+	s.open = func(_ context.Context, command []string) (stream, error) {
+		l := openLocal(t, command)
+		started = append(started, l)
+		return l, nil
+	}
+	defer s.close()
+	for n := range 3 {
+		if out, err := s.run(t.Context(), "echo one"); out != "one\n" || err != nil {
+			t.Fatalf("%q, %v", out, err)
+		}
+		if out, err := s.feed(t.Context(), "", "cat", strings.NewReader("two")); out != "two" || err != nil {
+			t.Fatalf("%q, %v", out, err)
+		}
+		if len(started) != n+1 {
+			t.Fatalf("%d shells, want %d", len(started), n+1)
+		}
+		started[n].die(t)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -80,6 +81,15 @@ func (app *App) bringImages(ctx context.Context, images []string) error {
 		if cluster, ok = strings.CutPrefix(app.global.context, "kind-"); !ok {
 			return nil
 		}
+		client, err := app.kube()
+		if err != nil {
+			return err
+		}
+		registry, _, err := app.foreignRegistry(ctx, client)
+		if err != nil {
+			return err
+		}
+		built = slices.DeleteFunc(built, registry.Serves)
 	}
 	engine, err := app.docker(ctx)
 	if err != nil {
