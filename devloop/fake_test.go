@@ -165,7 +165,8 @@ func (w *world) count(entry string) int {
 	return n
 }
 
-func (w *world) Build(ctx context.Context, spec model.BuildSpec, _ progress.Sink) (model.ImageFacts, error) {
+func (w *world) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
+	progress.Say(sink, progress.Note, "build", spec.Name)
 	files, err := readTree(spec.Context)
 	if err != nil {
 		return model.ImageFacts{}, err
@@ -191,7 +192,8 @@ func (w *world) Build(ctx context.Context, spec model.BuildSpec, _ progress.Sink
 	return facts, nil
 }
 
-func (w *world) Ensure(ctx context.Context, ref string, _ model.PullPolicy, _ string, _ progress.Sink) (model.ImageFacts, error) {
+func (w *world) Ensure(ctx context.Context, ref string, _ model.PullPolicy, _ string, sink progress.Sink) (model.ImageFacts, error) {
+	progress.Say(sink, progress.Note, "pull", ref)
 	leave, err := w.enter(ctx, "pull "+ref)
 	if err != nil {
 		return model.ImageFacts{}, err

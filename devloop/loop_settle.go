@@ -299,7 +299,9 @@ func (l *loop) concludeProject(t *trip) {
 	if incomplete {
 		l.unfinished = t.project
 	}
-	l.opts.Up.ForceRecreate, l.want.Options.ForceRecreate = false, false // done, or owed to the services that it failed for
+	for _, up := range []*UpOptions{&l.opts.Up, &l.want.Options} {
+		up.ForceRecreate, up.RecreateDeps = false, false // done, or owed to the services that it failed for
+	}
 	if len(l.failed) > 0 {
 		ev := Event{Kind: EventFailed, Seq: t.project.seq, Cause: t.project.cause(), Action: "apply", Error: errors.Join(l.failed...)}
 		if again && l.projectDirt == nil {

@@ -14,8 +14,11 @@ type UpOptions struct {
 	NoBuild       bool           // use the images the engine has
 	NoDeps        bool           // leave out what Services depend on
 	ForceRecreate bool           // replace pods even when nothing changed
+	RecreateDeps  bool           // replace the pods of what Services depend on even when nothing changed
 	NoRecreate    bool           // leave services as they are that the cluster has
 	Pull          string         // in place of the pull_policy of images without a build section: always, missing or never
+	QuietPull     bool           // report no pulls
+	QuietBuild    bool           // report no builds
 	RemoveOrphans bool           // remove services that the project no longer has
 	Scale         map[string]int // replicas by service, instead of the project's
 	NoStart       bool           // create everything, and start nothing

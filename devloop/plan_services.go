@@ -260,6 +260,9 @@ func (p *planner) restartCause(s translate.Service) string {
 	if there && p.dirty.All != "" && p.want.Options.ForceRecreate && !p.want.Options.NoStart {
 		return "--force-recreate"
 	}
+	if named := p.want.Options.Services; there && p.dirty.All != "" && p.want.Options.RecreateDeps && len(named) > 0 && !slices.Contains(named, s.Name) {
+		return "--always-recreate-deps"
+	}
 	if !there || p.dirty.All != "" {
 		return "" // in a full plan every service that is there is recreated, or none
 	}

@@ -130,7 +130,7 @@ func (t *turn) acquire(ctx context.Context, a Action) error {
 
 func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) (model.ImageFacts, error) {
 	if verb == Pull {
-		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img, t.want.Options), img.Platform, t.deps.Sink)
+		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img, t.want.Options), img.Platform, t.sink(t.want.Options.QuietPull))
 		if err == nil || img.Build == nil || t.want.Options.NoBuild || ctx.Err() != nil {
 			return facts, err
 		}
@@ -145,7 +145,15 @@ func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) 
 	// A build a save would push all others out of the history, and to write a
 	// record takes its time.
 	_, spec.Unrecorded = t.have.Facts[img.Ref]
-	return t.deps.Images.Build(ctx, spec, t.deps.Sink)
+	return t.deps.Images.Build(ctx, spec, t.sink(t.want.Options.QuietBuild))
+}
+
+// sink is where work that may be kept quiet reports to.
+func (t *turn) sink(quiet bool) progress.Sink {
+	if quiet {
+		return progress.Discard
+	}
+	return t.deps.Sink
 }
 
 func (t *turn) load(ctx context.Context, image string) error {

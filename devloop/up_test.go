@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
+	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
 )
 
@@ -179,6 +181,45 @@ func TestForceRecreateReplacesPodsOnce(t *testing.T) {
 	}
 	if w.logged("recreate web") != 1 || w.logged("recreate db") != 0 {
 		t.Errorf("log: %v", w.log)
+	}
+}
+
+func TestDependenciesAreRecreatedWhereAsked(t *testing.T) {
+	w := newWorld(t)
+	p := project("p", svc{Name: "web", Image: "w", DependsOn: depends("db started")}, svc{Name: "db", Image: "d"})
+	e := New(w.deps(p))
+	for _, opts := range []UpOptions{{}, {RecreateDeps: true}, {RecreateDeps: true, Services: []string{"web"}}} {
+		if _, err := e.Up(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.logged("recreate web") != 0 || w.logged("recreate db") != 1 {
+		t.Errorf("log: %v", w.log)
+	}
+}
+
+func TestPullsAndBuildsAreQuietWhereAsked(t *testing.T) {
+	for want, opts := range map[string]UpOptions{
+		"build p-web, pull d": {Build: true}, "build p-web": {Build: true, QuietPull: true}, "pull d": {Build: true, QuietBuild: true},
+	} {
+		w := newWorld(t)
+		deps := w.deps(project("p", svc{Name: "web", Build: &types.BuildConfig{Context: contextDir(t, map[string]string{"main.go": "1"})}}, svc{Name: "db", Image: "d"}))
+		var mu sync.Mutex
+		var heard []string
+		deps.Sink = progress.SinkFunc(func(e progress.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Task == "build" || e.Task == "pull" {
+				heard = append(heard, e.Task+" "+e.Text)
+			}
+		})
+		if _, err := New(deps).Up(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(heard)
+		if got := strings.Join(heard, ", "); got != want {
+			t.Errorf("%+v: heard %q, want %q", opts, got, want)
+		}
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 
 type buildOptions struct {
 	args     []string
+	ssh      []string
+	memory   string
 	noCache  bool
 	deps     bool
 	push     bool
@@ -65,6 +67,8 @@ each: the same content has the same tag.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&opts.args, "build-arg", nil, "set a build `NAME=VALUE`; NAME alone takes the environment's; may be repeated")
+	flags.StringArrayVar(&opts.ssh, "ssh", nil, "offer an agent or key to the builds: `default`, or ID=SOCKET or ID=KEYFILE; may be repeated")
+	flags.StringVarP(&opts.memory, "memory", "m", "", "`limit` of a build: not possible here; says why")
 	flags.BoolVar(&opts.noCache, "no-cache", false, "use no layer of an earlier build")
 	flags.BoolVar(&opts.pull, "pull", false, "ask the registries for newer base images")
 	flags.BoolVar(&opts.deps, "with-dependencies", false, "also build the images of what the named services depend on")
@@ -75,8 +79,16 @@ each: the same content has the same tag.`,
 	return cmd
 }
 
-// check refuses build arguments without a name.
+// check refuses what no build can be given.
 func (o buildOptions) check() error {
+	if o.memory != "" {
+		return misuse("build --memory", errors.New("BuildKit knows no limit for a build"), "limit the engine, or build fewer at once with --parallel")
+	}
+	for _, ssh := range o.ssh {
+		if id, path, found := strings.Cut(ssh, "="); id == "" || found && path == "" {
+			return misuse(fmt.Sprintf("--ssh %q", ssh), nil, "write default, ID=SOCKET or ID=KEYFILE")
+		}
+	}
 	for _, arg := range o.args {
 		if name, _, _ := strings.Cut(arg, "="); name == "" {
 			return misuse(fmt.Sprintf("--build-arg %q", arg), nil, "write NAME=VALUE")
@@ -97,6 +109,11 @@ func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string)
 				specs[n].Args = map[string]string{}
 			}
 			specs[n].Args[name] = value
+		}
+		for _, ssh := range o.ssh {
+			id, path, _ := strings.Cut(ssh, "=")
+			specs[n].SSH = slices.DeleteFunc(specs[n].SSH, func(s model.BuildSSH) bool { return s.ID == id })
+			specs[n].SSH = append(specs[n].SSH, model.BuildSSH{ID: id, Path: path})
 		}
 		specs[n].NoCache = specs[n].NoCache || o.noCache
 		specs[n].Pull = specs[n].Pull || o.pull

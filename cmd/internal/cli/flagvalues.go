@@ -16,7 +16,12 @@ type alwaysFlag struct{}
 
 // addAlwaysFlag adds a flag that can only be true.
 func addAlwaysFlag(flags *pflag.FlagSet, name, usage string) {
-	flags.VarPF(alwaysFlag{}, name, "", usage).NoOptDefVal = "true"
+	addAlwaysFlagP(flags, name, "", usage)
+}
+
+// addAlwaysFlagP adds one that has a letter, too.
+func addAlwaysFlagP(flags *pflag.FlagSet, name, shorthand, usage string) {
+	flags.VarPF(alwaysFlag{}, name, shorthand, usage).NoOptDefVal = "true"
 }
 
 func (alwaysFlag) String() string { return "true" }

@@ -51,6 +51,8 @@ func newPullCommand(app *App) *cobra.Command {
 	flags.StringVar(&policy, "policy", string(model.PullAlways), "pull `always` or only what is missing: always, missing")
 	flags.BoolVar(&deps, "include-deps", false, "also pull images of what the named services depend on")
 	flags.BoolVar(&buildable, "include-buildable", false, "also pull images that the project can build")
+	addAlwaysFlag(flags, "ignore-buildable", "leave out images that the project can build; always so without --include-buildable")
+	cmd.MarkFlagsMutuallyExclusive("include-buildable", "ignore-buildable")
 	flags.BoolVar(&ignore, "ignore-pull-failures", false, "go on when an image cannot be pulled")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd

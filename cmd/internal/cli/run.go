@@ -26,6 +26,9 @@ type runOptions struct {
 	interactive bool
 	noDeps      bool
 	build       bool
+	pull        string
+	quietPull   bool
+	quietBuild  bool
 	env         []string
 	envFiles    []string
 	entrypoint  string
@@ -56,6 +59,9 @@ standard output, but on clusters of --context.`,
 		Args:              takes(1, -1, "name a service"),
 		ValidArgsFunction: app.completeServiceThen,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkPull(opts.pull); err != nil {
+				return err
+			}
 			vars, err := composefile.ReadEnvFiles(app.Dir, opts.envFiles, app.Env)
 			if err != nil {
 				return err
@@ -74,6 +80,9 @@ standard output, but on clusters of --context.`,
 	flags.BoolVarP(&opts.interactive, "interactive", "i", true, "pass standard input on")
 	flags.BoolVar(&opts.noDeps, "no-deps", false, "do not start what the service depends on")
 	flags.BoolVar(&opts.build, "build", false, "bring the service up to date first, image included")
+	flags.StringVar(&opts.pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, which asks the registry first, missing or never")
+	flags.BoolVar(&opts.quietPull, "quiet-pull", false, "show no progress of pulls")
+	flags.BoolVar(&opts.quietBuild, "quiet-build", false, "show no progress of builds")
 	flags.StringArrayVarP(&opts.env, "env", "e", nil, "set a variable: `KEY=VALUE`, or KEY for the one of this shell")
 	flags.StringArrayVar(&opts.envFiles, "env-from-file", nil, "set the variables of a `file`; --env wins")
 	flags.StringVar(&opts.entrypoint, "entrypoint", "", "`program` to run instead of the image's entrypoint")
@@ -208,7 +217,7 @@ func (app *App) run(ctx context.Context, o apply.OneOff, opts runOptions) (err e
 // pod of it.
 func (app *App) runnable(ctx context.Context, service string, opts runOptions) (*running, error) {
 	r, err := app.running(ctx, []string{service})
-	if err == nil && r.state(service) != nil && !opts.build {
+	if err == nil && r.state(service) != nil && !opts.build && opts.pull != "always" {
 		return r, nil
 	}
 	s, err := app.newSession(ctx, []string{service}, sessionOptions{})
@@ -216,7 +225,7 @@ func (app *App) runnable(ctx context.Context, service string, opts runOptions) (
 		return nil, err
 	}
 	defer s.close()
-	up := devloop.UpOptions{Services: []string{service}, NoDeps: opts.noDeps, Build: opts.build}
+	up := devloop.UpOptions{Services: []string{service}, NoDeps: opts.noDeps, Build: opts.build, Pull: opts.pull, QuietPull: opts.quietPull, QuietBuild: opts.quietBuild}
 	if r == nil || r.state(service) == nil {
 		up.Scale = map[string]int{service: 0}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type upOptions struct {
 func newUpCommand(app *App) *cobra.Command {
 	var opts upOptions
 	var attach attachOptions
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "up [SERVICE...]",
 		Short: "Create the cluster if needed, build, load and start the services",
@@ -39,6 +41,9 @@ only what is not done yet.`,
 			if err != nil {
 				return err
 			}
+			if watch {
+				return app.dev(cmd.Context(), args, up, devOptions{upOptions: opts})
+			}
 			if err := attach.check(cmd.Flags().Changed("detach")); err != nil {
 				return err
 			}
@@ -47,57 +52,60 @@ only what is not done yet.`,
 					return err
 				}
 			}
-			named := slices.Concat(slices.Collect(maps.Keys(up.Scale)), attach.attach, attach.noAttach)
-			if attach.exitCodeFrom != "" {
-				named = append(named, attach.exitCodeFrom)
-			}
-			s, err := app.newSession(cmd.Context(), args, sessionOptions{plan: opts.dryRun, named: named})
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			if opts.dryRun {
-				plan, err := s.engine.Plan(cmd.Context(), up)
-				if err != nil {
-					return err
-				}
-				app.settle()
-				if opts.format == "json" {
-					return json.NewEncoder(app.Out).Encode(plan)
-				}
-				_, err = fmt.Fprint(app.Out, plan)
-				return err
-			}
-			if attach.stays() && !up.NoStart {
-				return app.upAttached(cmd.Context(), s, up, attach)
-			}
-			result, err := s.engine.Up(cmd.Context(), up)
-			app.settle()
-			if err != nil {
-				return image.WithMissing(err)
-			}
-			if newImages(result) {
-				if err := s.prune(cmd.Context()); err != nil && cmd.Context().Err() == nil {
-					progress.Say(app.sink(), progress.Warn, "prune", "images that are not needed any more stay: "+err.Error()) // all serves
-				}
-			}
-			if up.NoStart {
-				result.URLs, result.Ports = nil, nil // nothing answers there
-			}
-			return app.printUp(result, opts.format)
+			return app.up(cmd.Context(), args, up, opts, attach)
 		},
 	}
 	opts.register(cmd)
 	attach.register(cmd.Flags())
-	cmd.Flags().Bool("wait", true, "wait until everything is ready; with --wait=false only until it is applied")
-	cmd.Flags().BoolP("detach", "d", true, "return when everything is ready; this is the default")
-	cmd.Flags().BoolVar(&opts.NoStart, "no-start", false, "create everything, and start nothing that does not run; start does that")
-	cmd.Flags().BoolVar(&opts.NoRecreate, "no-recreate", false, "leave services that the cluster has as they are")
-	cmd.Flags().StringVar(&opts.Pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, missing or never")
-	cmd.MarkFlagsMutuallyExclusive("no-recreate", "force-recreate")
-	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "print the plan and do nothing")
+	opts.registerOnce(cmd)
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "stay, and bring over what you save, as dev does")
+	for _, once := range []string{"detach", "dry-run", "no-start", "no-recreate", "wait", "abort-on-container-exit", "abort-on-container-failure", "exit-code-from"} {
+		cmd.MarkFlagsMutuallyExclusive("watch", once)
+	}
 	addFormatFlag(cmd, &opts.format)
 	return cmd
+}
+
+// up is the verb, after its flags have been read.
+func (app *App) up(ctx context.Context, services []string, up devloop.UpOptions, opts upOptions, attach attachOptions) error {
+	named := slices.Concat(slices.Collect(maps.Keys(up.Scale)), attach.attach, attach.noAttach)
+	if attach.exitCodeFrom != "" {
+		named = append(named, attach.exitCodeFrom)
+	}
+	s, err := app.newSession(ctx, services, sessionOptions{plan: opts.dryRun, named: named})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if opts.dryRun {
+		plan, err := s.engine.Plan(ctx, up)
+		if err != nil {
+			return err
+		}
+		app.settle()
+		if opts.format == "json" {
+			return json.NewEncoder(app.Out).Encode(plan)
+		}
+		_, err = fmt.Fprint(app.Out, plan)
+		return err
+	}
+	if attach.stays() && !up.NoStart {
+		return app.upAttached(ctx, s, up, attach)
+	}
+	result, err := s.engine.Up(ctx, up)
+	app.settle()
+	if err != nil {
+		return image.WithMissing(err)
+	}
+	if newImages(result) {
+		if err := s.prune(ctx); err != nil && ctx.Err() == nil {
+			progress.Say(app.sink(), progress.Warn, "prune", "images that are not needed any more stay: "+err.Error()) // all serves
+		}
+	}
+	if up.NoStart {
+		result.URLs, result.Ports = nil, nil // nothing answers there
+	}
+	return app.printUp(result, opts.format)
 }
 
 // noWait reads --wait and --detach, and refuses combinations that mean nothing.
@@ -122,6 +130,25 @@ func noWait(flags *pflag.FlagSet, attach attachOptions) (bool, error) {
 		}
 	}
 	return !wait, nil
+}
+
+// registerOnce adds the flags of up alone.
+func (o *upOptions) registerOnce(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Bool("wait", true, "wait until everything is ready; with --wait=false only until it is applied")
+	flags.BoolP("detach", "d", true, "return when everything is ready; this is the default")
+	flags.BoolVar(&o.NoStart, "no-start", false, "create everything, and start nothing that does not run; start does that")
+	flags.BoolVar(&o.NoRecreate, "no-recreate", false, "leave services that the cluster has as they are")
+	flags.StringVar(&o.Pull, "pull", "", "in place of pull_policy, for images without a build section: `when` is always, missing or never")
+	flags.BoolVar(&o.QuietPull, "quiet-pull", false, "show no progress of pulls")
+	flags.BoolVar(&o.QuietBuild, "quiet-build", false, "show no progress of builds")
+	flags.BoolVar(&o.RecreateDeps, "always-recreate-deps", false, "replace the pods of what the named services depend on, even when nothing changed")
+	addAlwaysFlagP(flags, "yes", "y", "ask nothing; always so")
+	addAlwaysFlagP(flags, "renew-anon-volumes", "V", "give new pods new anonymous volumes; always so, but for those that services share")
+	cmd.MarkFlagsMutuallyExclusive("no-recreate", "force-recreate")
+	cmd.MarkFlagsMutuallyExclusive("no-recreate", "always-recreate-deps")
+	cmd.MarkFlagsMutuallyExclusive("no-start", "always-recreate-deps")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan and do nothing")
 }
 
 // register adds the flags that up and dev share. Where docker compose has the
@@ -152,10 +179,15 @@ func (o *upOptions) complete(services []string) (devloop.UpOptions, error) {
 		}
 		up.Scale[name] = n
 	}
-	if !slices.Contains([]string{"", "always", "missing", "never"}, up.Pull) {
-		return up, misuse(fmt.Sprintf("--pull %q", up.Pull), nil, "choose always, missing or never")
+	return up, checkPull(up.Pull)
+}
+
+// checkPull refuses values of --pull that are none.
+func checkPull(when string) error {
+	if !slices.Contains([]string{"", "always", "missing", "never"}, when) {
+		return misuse(fmt.Sprintf("--pull %q", when), nil, "choose always, missing or never")
 	}
-	return up, nil
+	return nil
 }
 
 // parseScale reads SERVICE=N.

@@ -1,0 +1,16 @@
+package cli
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/berth-dev/berth/infra/model"
+)
+
+func TestBuildsAreOfferedTheAgentsOfTheCommandLine(t *testing.T) {
+	specs := []model.BuildSpec{{SSH: []model.BuildSSH{{ID: "default", Path: "/from/the/file"}, {ID: "kept"}}}}
+	buildOptions{ssh: []string{"default", "deploy=/key"}}.apply(specs, nil)
+	if want := []model.BuildSSH{{ID: "kept"}, {ID: "default"}, {ID: "deploy", Path: "/key"}}; !slices.Equal(specs[0].SSH, want) {
+		t.Errorf("got %v, want %v", specs[0].SSH, want)
+	}
+}
