@@ -4,6 +4,8 @@
 package progress
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -93,13 +95,17 @@ func (t *Task) Skip(reason string) { t.send(Event{State: Skipped, Text: reason},
 // Fail ends the task with its error.
 func (t *Task) Fail(err error) { t.send(Event{State: Failed, Err: err}, true) }
 
-// End ends the task by err: Fail when it is not nil, else Done with text. It
+// End ends the task by err: Done with text when it is nil, Skip when the work
+// was cancelled (context.Canceled), which is nobody's failure, else Fail. It
 // returns err, so that a function can end with it.
 func (t *Task) End(err error, text string) error {
-	if err != nil {
-		t.Fail(err)
-	} else {
+	switch {
+	case err == nil:
 		t.Done(text)
+	case errors.Is(err, context.Canceled):
+		t.Skip("cancelled")
+	default:
+		t.Fail(err)
 	}
 	return err
 }
