@@ -233,9 +233,33 @@ func TestTroubleMustLastItsGrace(t *testing.T) {
 		{23 * time.Second, []trouble{{short: "now", text: "now"}, slow}, true},
 	}
 	for _, s := range steps {
-		if got := ripe(s.troubles, seen, dawn().Add(s.at)); (got != nil) != s.ripe {
+		if got := ripe(s.troubles, seen, dawn(), dawn().Add(s.at)); (got != nil) != s.ripe {
 			t.Errorf("after %s: %v, want ripe %v", s.at, got, s.ripe)
 		}
+	}
+}
+
+// The container of a supervised program may be old when the program has just
+// been started again: its healthcheck has all its time from the wait's beginning.
+func TestUnhealthyRestartedProgramIsWaitedFor(t *testing.T) {
+	s := newScene()
+	s.running()
+	s.probe(5, 3)
+	s.pod.Spec.Containers[0].Command = []string{supervisor, "--restart", "always", "--", "web"}
+	hourLater := dawn().Add(time.Hour)
+	v := s.judge("web", model.WaitHealthy, hourLater)
+	if len(v.troubles) != 1 || v.troubles[0].short != "unhealthy" {
+		t.Fatalf("troubles %+v, want unhealthy", v.troubles)
+	}
+	for waited, want := range map[time.Duration]bool{0: false, 16 * time.Second: false, 18 * time.Second: true} {
+		got := ripe(v.troubles, map[string]time.Time{}, hourLater.Add(-waited), hourLater)
+		if (got != nil) != want {
+			t.Errorf("after a wait of %s: %v, want a failure %v", waited, got, want)
+		}
+	}
+	s.pod.Spec.Containers[0].Command = []string{supervisor, "--once", "--", "web"}
+	if v = s.judge("web", model.WaitHealthy, hourLater); ripe(v.troubles, map[string]time.Time{}, hourLater, hourLater) == nil {
+		t.Error("a program that started with its container is waited for")
 	}
 }
 

@@ -185,6 +185,13 @@ func underSupervisor(command []string) (init, program []string) {
 	return init, program
 }
 
+// restartsInPlace reports whether the supervisor of command starts the program
+// again in the same container when it is asked to.
+func restartsInPlace(command []string) bool {
+	end := slices.Index(command, "--")
+	return end >= 0 && command[0] == supervisor && slices.Contains(command[:end], "--restart")
+}
+
 // mount adds the mounts of o to the pod.
 func (p *Project) mount(ctx context.Context, pod *corev1.Pod, o OneOff) error {
 	c := &pod.Spec.Containers[0]
@@ -222,7 +229,7 @@ func (p *Project) State(ctx context.Context, pod Pod) (model.PodState, error) {
 // the reason why it cannot.
 func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) error {
 	task := progress.Start(sink, "run "+pod.Name, "starting")
-	seen := map[string]time.Time{}
+	seen, begun := map[string]time.Time{}, time.Now()
 	err := until(ctx, func() (bool, error) {
 		live, err := kube.Get[corev1.Pod](ctx, p.client, p.namespace, pod.Name)
 		if err != nil {
@@ -237,7 +244,7 @@ func (p *Project) AwaitRun(ctx context.Context, pod Pod, sink progress.Sink) err
 		task.Update(startingText(live))
 		if t := podTrouble(live, pod.Container); t != nil {
 			task.Update(firstLine(t.text))
-			if bad := ripe([]trouble{*t}, seen, time.Now()); bad != nil {
+			if bad := ripe([]trouble{*t}, seen, begun, time.Now()); bad != nil {
 				return false, problem.New("run pod "+pod.Name, &Failure{Pod: pod.Name, Container: bad.container, Reason: bad.text, ExitCode: bad.exit}, bad.hint)
 			}
 		}

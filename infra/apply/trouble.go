@@ -12,12 +12,13 @@ import (
 )
 
 // A trouble is a reason why a service does not come up. It becomes a failure
-// when it has lasted longer than its grace.
+// when it has lasted longer than its grace and the wait longer than its patience.
 type trouble struct {
 	short     string // a word for tables: CrashLoopBackOff
 	text      string // one sentence for the user
 	hint      string
 	grace     time.Duration
+	patience  time.Duration // of the wait as a whole: nothing tells when what it is about began
 	pod       string
 	container string // whose last log lines help; "" for none
 	previous  bool   // they are those of the previous incarnation
@@ -234,6 +235,9 @@ func (s *snapshot) unhealthy(pod *corev1.Pod, now time.Time) *trouble {
 			t := &trouble{short: "unhealthy", pod: pod.Name, container: spec.Name,
 				text: fmt.Sprintf("container %q of pod %q is still unhealthy %s after its start", spec.Name, pod.Name, budget.Round(time.Second)),
 				hint: "check the service's healthcheck, or give it a longer start_period"}
+			if restartsInPlace(spec.Command) {
+				t.patience = budget // its program may have been started just before the wait
+			}
 			if message := s.probeMessage(pod); message != "" {
 				t.text += ": " + message
 			}

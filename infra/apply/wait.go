@@ -59,7 +59,7 @@ const (
 func (p *Project) wait(ctx context.Context, service string, cond model.WaitCondition, task *progress.Task) error {
 	t := p.acquire(ctx)
 	defer p.release(t)
-	seen := map[string]time.Time{}
+	seen, begun := map[string]time.Time{}, time.Now()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -73,7 +73,7 @@ func (p *Project) wait(ctx context.Context, service string, cond model.WaitCondi
 		case v.done:
 			return nil
 		}
-		if bad := ripe(v.troubles, seen, now); bad != nil {
+		if bad := ripe(v.troubles, seen, begun, now); bad != nil {
 			return p.failure(ctx, service, cond, *bad)
 		}
 		task.Update(describe(v))
@@ -101,9 +101,9 @@ func firstLine(s string) string {
 	return s
 }
 
-// ripe returns the first trouble that has lasted longer than its grace. seen
-// remembers since when each was there without interruption.
-func ripe(troubles []trouble, seen map[string]time.Time, now time.Time) *trouble {
+// ripe returns the first trouble that has lasted longer than its grace, in a wait
+// that begun. seen remembers since when each was there without interruption.
+func ripe(troubles []trouble, seen map[string]time.Time, begun, now time.Time) *trouble {
 	current := map[string]bool{}
 	var found *trouble
 	for i, t := range troubles {
@@ -112,7 +112,7 @@ func ripe(troubles []trouble, seen map[string]time.Time, now time.Time) *trouble
 		if seen[key].IsZero() {
 			seen[key] = now
 		}
-		if found == nil && now.Sub(seen[key]) >= t.grace {
+		if found == nil && now.Sub(seen[key]) >= t.grace && now.Sub(begun) >= t.patience {
 			found = &troubles[i]
 		}
 	}
