@@ -3,7 +3,6 @@ package devloop
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -89,7 +88,7 @@ func (f *flight) obstacle(a Action) (wait bool, reason string) {
 		case errors.Is(o.err, errSuperseded):
 			return false, errSuperseded.Error()
 		default:
-			return false, fmt.Sprintf("%s failed", f.plan.Actions[id-1])
+			return false, f.plan.Actions[id-1].failure()
 		}
 	}
 	for _, id := range slices.Concat(a.After, a.AfterAny) {

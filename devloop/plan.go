@@ -72,6 +72,21 @@ func (a Action) verb() string {
 // String prints the action as "Verb subject".
 func (a Action) String() string { return a.verb() + " " + a.subject() }
 
+// failure says that the action failed, to whoever waits for it.
+func (a Action) failure() string {
+	verb := strings.ToLower(string(a.Verb))
+	switch {
+	case a.Image != "":
+		return fmt.Sprintf("the %s of image %s failed", verb, a.Image)
+	case a.Verb == Wait:
+		state := strings.TrimPrefix(string(a.Condition), "service_") // service_healthy
+		return fmt.Sprintf("%s is not %s", a.Service, strings.ReplaceAll(state, "_", " "))
+	case a.Service != "":
+		return fmt.Sprintf("the %s of %s failed", verb, a.Service)
+	}
+	return fmt.Sprintf("the %s of the project failed", verb)
+}
+
 // A Hold is something that is not done, with the reason.
 type Hold struct {
 	Subject string `json:"subject"`

@@ -359,3 +359,17 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 }
 
 func equalText(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
+
+func TestWhatFailedReadsAsASentence(t *testing.T) {
+	for want, a := range map[string]Action{
+		"the build of image web failed":     {Verb: Build, Image: "web"},
+		"db is not healthy":                 {Verb: Wait, Service: "db", Condition: model.WaitHealthy},
+		"the apply of db failed":            {Verb: Apply, Service: "db", Object: "Deployment:db"},
+		"the apply of the project failed":   {Verb: Apply, Object: "project:shop"},
+		"job is not completed successfully": {Verb: Wait, Service: "job", Condition: model.WaitCompleted},
+	} {
+		if got := a.failure(); got != want {
+			t.Errorf("%s: %q, want %q", a, got, want)
+		}
+	}
+}

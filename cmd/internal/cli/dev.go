@@ -76,6 +76,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	view := app.newDevView(opts.format)
+	view.once = opts.once
 	defer view.close()
 	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug, named: opts.named(up)})
 	if err != nil {
@@ -122,6 +123,9 @@ func (v *devView) event(e devloop.Event) {
 	if v.events != nil {
 		_ = v.events.Encode(e) // standard output is gone when this fails, and so is its reader
 		return
+	}
+	if v.once && e.Kind == devloop.EventFailed {
+		return // the command ends with the error
 	}
 	if line := ui.EventLine(v.console.Color(), e, v.nameWidth()); line != "" {
 		v.console.Line(line)

@@ -24,6 +24,7 @@ type devView struct {
 	app     *App
 	console *ui.Console
 	events  *lockedEncoder // --format json: events and logs as JSON lines
+	once    bool           // the loop ends with its first turn
 	quit    atomic.Bool    // the user pressed q
 	builds  superseded     // by rebuilds that serve
 	restore func()         // gives the terminal back as it was

@@ -14,7 +14,8 @@ import (
 
 // A Console is the screen of a loop that runs until the user ends it: lines
 // scroll by, and on a terminal one status line stays below them. It is a Sink
-// of progress: what runs shows in the status line, what fails stays as a line.
+// of progress: what runs shows in the status line; the loop's events tell what
+// failed.
 // Its methods are safe for concurrent use.
 type Console struct {
 	w        io.Writer
@@ -49,12 +50,12 @@ func (c *Console) Serve() {
 	}
 }
 
-// Line prints one line, or several. Before Serve it is a note of the list.
+// Line prints one line, or several; before Serve above the list.
 func (c *Console) Line(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.up != nil {
-		progress.Say(c.up, progress.Note, "", text)
+		c.up.Line(text)
 		return
 	}
 	c.print(text)
@@ -96,9 +97,6 @@ func (c *Console) Report(e progress.Event) {
 	switch e.State {
 	case progress.Running:
 		c.running(e)
-	case progress.Failed:
-		c.ended(e.Task)
-		c.print(paint(c.color, red, "✘ "+e.Task) + "  " + indentRest(e.Err.Error()))
 	case progress.Warn:
 		c.print(paint(c.color, yellow, "! ") + subject(e))
 	case progress.Note:

@@ -99,6 +99,20 @@ func TestPipeGetsLinesAsTheyAre(t *testing.T) {
 	}
 }
 
+// The error of a failed task follows as an event of the loop.
+func TestConsoleShowsAnErrorOnce(t *testing.T) {
+	var out bytes.Buffer
+	c := NewConsole(&out, New("plain", &out, false, false), false, false)
+	failed := progress.Event{Task: "build web", State: progress.Failed, Err: errors.New("exit 1\nmain.go:3: syntax error")}
+	c.Report(failed)
+	c.Line("✘ web  exit 1\n  main.go:3: syntax error")
+	c.Serve()
+	c.Report(failed)
+	if want := "build web: FAILED: exit 1 (0ms)\n✘ web  exit 1\n  main.go:3: syntax error\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
 func TestEventsReadAsOneLine(t *testing.T) {
 	ms := func(n int) devloop.Millis { return devloop.Millis(time.Duration(n) * time.Millisecond) }
 	tests := []struct {

@@ -70,6 +70,12 @@ func (r *plainRenderer) Report(e progress.Event) {
 	r.print(e.Time, plainLine(e))
 }
 
+func (r *plainRenderer) Line(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.print(time.Now(), text)
+}
+
 func (r *plainRenderer) print(now time.Time, line string) {
 	r.spoke = now
 	fmt.Fprintln(r.w, line)
@@ -135,7 +141,7 @@ func plainLine(e progress.Event) string {
 	case progress.Done:
 		return fmt.Sprintf("%s: done%s (%s)", e.Task, after(", ", e.Text), FormatDuration(e.Elapsed))
 	case progress.Failed:
-		return fmt.Sprintf("%s: FAILED: %v (%s)", e.Task, e.Err, FormatDuration(e.Elapsed))
+		return fmt.Sprintf("%s: FAILED: %s (%s)", e.Task, firstLine(e.Err), FormatDuration(e.Elapsed))
 	case progress.Skipped:
 		return fmt.Sprintf("%s: skipped%s", e.Task, after(": ", e.Text))
 	case progress.Warn:
@@ -183,6 +189,10 @@ func newJSONRenderer(w io.Writer) *jsonRenderer {
 }
 
 func (r *jsonRenderer) Close() {}
+
+func (r *jsonRenderer) Line(text string) {
+	r.Report(progress.Event{Time: time.Now(), State: progress.Note, Text: text})
+}
 
 func (r *jsonRenderer) Report(e progress.Event) {
 	r.mu.Lock()

@@ -91,6 +91,13 @@ func (r *ttyRenderer) Report(e progress.Event) {
 	}
 }
 
+// Line prints text above the list.
+func (r *ttyRenderer) Line(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draw(text + "\n")
+}
+
 func (r *ttyRenderer) task(e progress.Event) *ttyTask {
 	for _, t := range r.tasks {
 		if t.name == e.Task {
@@ -119,7 +126,7 @@ func (r *ttyRenderer) ended(e progress.Event) string {
 	case progress.Done:
 		return fmt.Sprintf(" %s %s%s  %s\n", paint(r.color, green, "✔"), e.Task, after("  ", paint(r.color, faint, e.Text)), took)
 	case progress.Failed:
-		return fmt.Sprintf(" %s %s  %s  %s\n", paint(r.color, red, "✘"), e.Task, indentRest(e.Err.Error()), took)
+		return fmt.Sprintf(" %s %s  %s  %s\n", paint(r.color, red, "✘"), e.Task, firstLine(e.Err), took)
 	case progress.Skipped:
 		return fmt.Sprintf(" %s %s  %s\n", paint(r.color, faint, "-"), e.Task, paint(r.color, faint, "skipped"+after(": ", e.Text)))
 	case progress.Warn:

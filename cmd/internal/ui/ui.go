@@ -13,9 +13,11 @@ import (
 // Modes are the values of --progress.
 var Modes = []string{"auto", "tty", "plain", "json", "quiet"}
 
-// A Renderer shows progress until it is closed.
+// A Renderer shows progress until it is closed. Of a failure it shows the first
+// line: whoever asked for the work gets the whole error.
 type Renderer interface {
 	progress.Sink
+	Line(text string) // prints text as it is, between what it shows
 	Close()
 }
 
@@ -26,7 +28,7 @@ func New(mode string, w io.Writer, terminal, color bool) Renderer {
 	case mode == "json":
 		return newJSONRenderer(w)
 	case mode == "quiet":
-		return quietRenderer{}
+		return quietRenderer{w}
 	case mode == "tty", mode == "auto" && terminal:
 		return newTTYRenderer(w, color)
 	default:
@@ -34,9 +36,10 @@ func New(mode string, w io.Writer, terminal, color bool) Renderer {
 	}
 }
 
-type quietRenderer struct{}
+type quietRenderer struct{ w io.Writer }
 
 func (quietRenderer) Report(progress.Event) {}
+func (r quietRenderer) Line(text string)    { fmt.Fprintln(r.w, text) }
 func (quietRenderer) Close()                {}
 
 // PrintError prints an error and the advice that goes with it.
@@ -45,6 +48,12 @@ func PrintError(w io.Writer, color bool, err error, hint string) {
 	if hint != "" {
 		fmt.Fprintf(w, "%s %s\n", paint(color, bold, "Try:"), hint)
 	}
+}
+
+// firstLine is an error without its details.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // indentRest indents all lines but the first, so that the output of a failed

@@ -23,7 +23,7 @@ func TestPlainPrintsOneLineAnEvent(t *testing.T) {
 		{Time: at(1), Task: "build web", State: progress.Running, Log: "#4 RUN go build"},
 		{Time: at(13), Task: "pull redis", State: progress.Running, Text: "layers", Current: 1500, Total: 8_200_000},
 		{Time: at(14), Task: "build web", State: progress.Done, Text: "web:berth-1", Elapsed: 14 * time.Second},
-		{Time: at(15), Task: "pull redis", State: progress.Failed, Err: errors.New("no route"), Elapsed: 2 * time.Second},
+		{Time: at(15), Task: "pull redis", State: progress.Failed, Err: errors.New("no route\n  to the registry"), Elapsed: 2 * time.Second},
 		{Time: at(15), Task: "start web", State: progress.Skipped, Text: "redis failed"},
 		{Time: at(15), State: progress.Warn, Text: "port 80 is taken"},
 		{Time: at(15), Task: "ingress", State: progress.Note, Text: "traefik"},
@@ -83,12 +83,13 @@ func TestJSONPrintsOneObjectALine(t *testing.T) {
 	}
 }
 
-func TestQuietPrintsNothing(t *testing.T) {
+func TestQuietPrintsLinesAlone(t *testing.T) {
 	var out bytes.Buffer
 	r := New("quiet", &out, true, true)
 	r.Report(progress.Event{Time: at(0), Task: "x", State: progress.Failed, Err: errors.New("y")})
+	r.Line("z")
 	r.Close()
-	if out.Len() != 0 {
+	if out.String() != "z\n" {
 		t.Errorf("got %q", out.String())
 	}
 }
