@@ -74,7 +74,7 @@ func TestEveryBuildAttributeReachesTheBuild(t *testing.T) {
 	base := needShell(t, engine)
 	agent := sshAgent(t)
 	images.getenv = func(name string) string {
-		return map[string]string{"TOKEN": "from the environment", "SSH_AUTH_SOCK": agent}[name]
+		return map[string]string{"SSH_AUTH_SOCK": agent}[name]
 	}
 	secret := filepath.Join(tree(t, map[string]string{"secret": "from a file"}), "secret")
 	tests := []struct {
@@ -87,7 +87,7 @@ func TestEveryBuildAttributeReachesTheBuild(t *testing.T) {
 		{name: "secret of a file", run: "--mount=type=secret,id=token cat /run/secrets/token", want: "from a file",
 			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", File: secret}}}},
 		{name: "secret of the environment", run: "--mount=type=secret,id=token cat /run/secrets/token", want: "from the environment",
-			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", Env: "TOKEN"}}}},
+			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", Value: "from the environment"}}}},
 		{name: "ssh agent", run: `--mount=type=ssh test -S "$SSH_AUTH_SOCK" && echo socket`, want: "socket",
 			spec: model.BuildSpec{SSH: []model.BuildSSH{{ID: "default"}}}},
 		{name: "ssh key", run: `--mount=type=ssh,id=deploy test -S "$SSH_AUTH_SOCK" && echo socket`, want: "socket",
@@ -379,7 +379,7 @@ func TestClassicBuilder(t *testing.T) {
 	if _, err := images.buildClassic(t.Context(), spec, task); err == nil || !strings.Contains(err.Error(), "Step 2/") || !strings.Contains(err.Error(), "why") {
 		t.Errorf("error is %v", err)
 	}
-	spec.Secrets = []model.BuildSecret{{ID: "token", Env: "TOKEN"}}
+	spec.Secrets = []model.BuildSecret{{ID: "token", Value: "x"}}
 	if _, err := images.buildClassic(t.Context(), spec, task); err == nil || !strings.Contains(err.Error(), "secrets") {
 		t.Errorf("what it cannot do: %v", err)
 	}
