@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -19,7 +21,8 @@ import (
 // content has the same tag. Its progress is the task "build NAME".
 func (i *Images) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
 	task := progress.Start(sink, "build "+shortName(spec), "starting")
-	facts, err := i.build(ctx, withLabels(spec), task, sink)
+	spec = withProxies(withLabels(spec), docker.UserConfig().ParseProxyConfig(i.engine.Host(), nil))
+	facts, err := i.build(ctx, spec, task, sink)
 	if err != nil {
 		return model.ImageFacts{}, task.End(err, "")
 	}
@@ -52,6 +55,18 @@ func withLabels(spec model.BuildSpec) model.BuildSpec {
 		labels[k] = v
 	}
 	spec.Labels = labels
+	return spec
+}
+
+// withProxies adds the proxies of the Docker config as build arguments, as docker
+// does; they leave no trace in the image. An argument that the user sets wins.
+func withProxies(spec model.BuildSpec, proxies map[string]*string) model.BuildSpec {
+	args := map[string]string{}
+	for name, value := range proxies {
+		args[name] = *value
+	}
+	maps.Copy(args, spec.Args)
+	spec.Args = args
 	return spec
 }
 

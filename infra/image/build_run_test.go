@@ -231,6 +231,9 @@ func TestContextsOfEveryKind(t *testing.T) {
 		{"an image", false, model.BuildSpec{DockerfileInline: from, AdditionalContexts: map[string]string{"other": imageContext + other.Ref}}, "of the base"},
 		{"an OCI layout", false, model.BuildSpec{DockerfileInline: from, AdditionalContexts: map[string]string{"other": "oci-layout://" + layout}}, "of the base"},
 		{"an archive of the web", true, model.BuildSpec{Context: server.URL + "/context.tar"}, "of the archive"},
+		{"an archive of the web with a Dockerfile of its own", true, model.BuildSpec{
+			Context: server.URL + "/context.tar", DockerfileInline: "FROM scratch\nCOPY Dockerfile /data\n",
+		}, "FROM scratch\nCOPY data /data\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,9 +33,9 @@ func (i *Images) attachables(spec model.BuildSpec) ([]session.Attachable, error)
 		}
 		list = append(list, secretsprovider.NewSecretProvider(store))
 	}
-	if len(spec.SSH) > 0 {
+	if offered := agentsOf(spec); len(offered) > 0 {
 		var agents []sshprovider.AgentConfig
-		for _, s := range spec.SSH {
+		for _, s := range offered {
 			a := sshprovider.AgentConfig{ID: s.ID}
 			switch {
 			case s.Path != "":
