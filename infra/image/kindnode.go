@@ -261,12 +261,13 @@ func (n *KindNode) Pull(ctx context.Context, ref string) error {
 	return err
 }
 
-// Remove waits until containerd has dropped what nothing uses any more.
+// Remove waits until containerd has dropped what nothing uses any more: left to
+// itself it would do so in its own time, in the middle of an import that counts on it.
 func (n *KindNode) Remove(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	command := ctr + "images rm"
+	command := ctr + "images rm --sync"
 	for _, name := range names {
 		command += " " + quote(name)
 	}
