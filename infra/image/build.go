@@ -110,11 +110,31 @@ func (i *Images) tagged(ctx context.Context, name, id string) (model.ImageFacts,
 	return img.Facts, nil
 }
 
+// canBuild refuses what this engine cannot do, which BuildKit would say in words of
+// its own, or not at all.
+func (i *Images) canBuild(ctx context.Context, spec model.BuildSpec) error {
+	if len(spec.AdditionalContexts) > 0 && !i.engine.APIAtLeast(1, 42) {
+		return problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
+			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
+	}
+	if len(spec.Platforms) > 1 {
+		containerd, err := i.containerdStore(ctx)
+		if err != nil {
+			return err
+		}
+		if !containerd {
+			return problem.New(fmt.Sprintf("build image %q: build.platforms", spec.Name),
+				errors.New("the engine's image store holds an image for one platform only"),
+				"turn on its containerd image store, the default since Docker 29, or name one platform")
+		}
+	}
+	return nil
+}
+
 // buildWith builds with BuildKit and returns the image's ID.
 func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker *bkclient.WorkerInfo, spec model.BuildSpec, task *progress.Task) (string, error) {
-	if len(spec.AdditionalContexts) > 0 && !i.engine.APIAtLeast(1, 42) {
-		return "", problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
-			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
+	if err := i.canBuild(ctx, spec); err != nil {
+		return "", err
 	}
 	opt, err := solveOpt(spec, worker.Labels)
 	if err != nil {

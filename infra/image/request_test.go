@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,39 @@ func TestADockerfileOfThisMachineWinsOverThatOfARemoteContext(t *testing.T) {
 		if opt.FrontendAttrs["dockerfilekey"] != c.key || opt.FrontendAttrs["filename"] != c.file || c.key != "" && opt.LocalMounts[c.key] == nil {
 			t.Errorf("%s: attributes are %v", name, opt.FrontendAttrs)
 		}
+	}
+}
+
+// What a command of a build cannot see: TestEveryBuildAttributeReachesTheBuild shows
+// the others.
+func TestSettingsInBuildKitsWords(t *testing.T) {
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	for name, c := range map[string]struct {
+		spec model.BuildSpec
+		want map[string]string
+	}{
+		"defaults":        {model.BuildSpec{}, map[string]string{"image-resolve-mode": "local", "attest:provenance": "", "attest:sbom": ""}},
+		"pull":            {model.BuildSpec{Pull: true}, map[string]string{"image-resolve-mode": "pull"}},
+		"no_cache_filter": {model.BuildSpec{NoCacheFilter: []string{"base", "deps"}}, map[string]string{"no-cache": "base,deps"}},
+		"attestations":    {model.BuildSpec{Provenance: "true", SBOM: "generator=scanner"}, map[string]string{"attest:provenance": "mode=min", "attest:sbom": "generator=scanner"}},
+		"none of them":    {model.BuildSpec{Provenance: "false", SBOM: "false"}, map[string]string{"attest:provenance": "", "attest:sbom": ""}},
+		"platforms":       {model.BuildSpec{Platforms: []string{"linux/amd64", "linux/arm64"}}, map[string]string{"platform": "linux/amd64,linux/arm64"}},
+	} {
+		c.spec.Context = dir
+		opt, err := solveOpt(c.spec, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for key, want := range c.want {
+			if got := opt.FrontendAttrs[key]; got != want {
+				t.Errorf("%s: %s is %q, want %q", name, key, got, want)
+			}
+		}
+	}
+	spec := model.BuildSpec{Context: dir, Privileged: true, Network: "host", Entitlements: []string{"device"}}
+	opt, err := solveOpt(spec, nil)
+	if want := []string{"device", "security.insecure", "network.host"}; err != nil || !slices.Equal(opt.AllowedEntitlements, want) {
+		t.Errorf("rights are %v, want %v (%v)", opt.AllowedEntitlements, want, err)
 	}
 }
 

@@ -83,13 +83,13 @@ func (app *App) load(ctx context.Context, args []string, opts loadOptions) error
 	if err != nil {
 		return err
 	}
-	nodes, err := app.loadNodes(ctx, engine, opts.nodes)
-	if err != nil {
-		return err
-	}
 	sink := app.sink()
 	if opts.quiet {
 		sink = progress.Discard
+	}
+	nodes, err := app.loadNodes(ctx, engine, opts.nodes, sink)
+	if err != nil {
+		return err
 	}
 	request := image.LoadRequest{Refs: refs, Platform: opts.platform, Sink: sink}
 	for _, n := range nodes {
@@ -167,7 +167,7 @@ func (app *App) readArchive(ctx context.Context, images *image.Images, path, pla
 
 // loadNodes finds the nodes to load into: those named, or all of the cluster.
 // The only cluster of the engine need not be named.
-func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []string) ([]*image.KindNode, error) {
+func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []string, sink progress.Sink) ([]*image.KindNode, error) {
 	name := app.global.cluster
 	if name == "" {
 		name = app.Getenv("KIND_CLUSTER_NAME")
@@ -178,14 +178,19 @@ func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []st
 			return nil, err
 		}
 	}
-	nodes, err := image.NodesOf(ctx, engine, name)
+	nodes, stopped, err := image.AllNodesOf(ctx, engine, name)
 	if err != nil {
 		return nil, err
 	}
-	if len(nodes) == 0 {
-		return nil, problem.New(fmt.Sprintf("the engine runs no node of a kind cluster %q", name), nil, "berth cluster list")
+	switch {
+	case len(nodes)+len(stopped) == 0:
+		return nil, problem.New(fmt.Sprintf("the engine has no node of a kind cluster %q", name), nil, "berth cluster list")
+	case len(nodes) == 0:
+		return nil, problem.New(fmt.Sprintf("no node of kind cluster %q runs", name), nil, "docker start "+strings.Join(stopped, " "))
+	case len(names) == 0 && len(stopped) > 0:
+		progress.Say(sink, progress.Warn, "load", fmt.Sprintf("stopped nodes of cluster %q get nothing: %s", name, strings.Join(stopped, ", ")))
 	}
-	return pickNodes(nodes, names)
+	return pickNodes(nodes, stopped, names)
 }
 
 // onlyCluster is berth's own default where it exists, or the one cluster there
@@ -212,7 +217,7 @@ func (app *App) onlyCluster(ctx context.Context, engine *docker.Client) (string,
 	return "", problem.New("there are several kind clusters: "+strings.Join(clusters, ", "), nil, "choose one with --cluster")
 }
 
-func pickNodes(nodes []*image.KindNode, names []string) ([]*image.KindNode, error) {
+func pickNodes(nodes []*image.KindNode, stopped, names []string) ([]*image.KindNode, error) {
 	if len(names) == 0 {
 		return nodes, nil
 	}
@@ -225,7 +230,11 @@ func pickNodes(nodes []*image.KindNode, names []string) ([]*image.KindNode, erro
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(known, name) {
+		switch {
+		case slices.Contains(known, name):
+		case slices.Contains(stopped, name):
+			return nil, problem.New(fmt.Sprintf("node %q does not run", name), nil, "`docker start "+name+"`, then run the command again")
+		default:
 			return nil, problem.New(fmt.Sprintf("the cluster runs no node %q", name), nil, "its nodes: "+strings.Join(known, ", "))
 		}
 	}
