@@ -12,8 +12,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cgi"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -206,6 +208,34 @@ func unpack(t *testing.T, engine *docker.Client, ref string) string {
 	}
 }
 
+// gitServer serves a repository whose branch next has a build context in its folder
+// app, and returns its URL.
+func gitServer(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	git := func(dir string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=berth", "-c", "user.email=berth@example.invalid"}, args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Skipf("needs git: %v\n%s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	work := tree(t, map[string]string{"app/Dockerfile": "FROM scratch\nCOPY data /data\n", "app/data": "of the branch"})
+	git(work, "init", "--quiet", "--initial-branch=next")
+	git(work, "add", ".")
+	git(work, "commit", "--quiet", "--message=context")
+	git(root, "clone", "--quiet", "--bare", work, "shop.git")
+	backend := &cgi.Handler{
+		Path: filepath.Join(git(root, "--exec-path"), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"},
+	}
+	server := httptest.NewServer(backend)
+	t.Cleanup(server.Close)
+	return server.URL + "/shop.git"
+}
+
 func TestContextsOfEveryKind(t *testing.T) {
 	engine, images, project := onEngine(t)
 	if !engine.APIAtLeast(1, 44) {
@@ -254,6 +284,25 @@ func TestContextsOfEveryKind(t *testing.T) {
 				t.Errorf("/data is %q (%v), want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestContextsFromGit(t *testing.T) {
+	engine, images, project := onEngine(t)
+	if !engine.Local() {
+		t.Skip("needs an engine on this machine")
+	}
+	spec := model.BuildSpec{Name: "berth.test/" + project, Project: project, Context: gitServer(t) + "#next:app"}
+	inline := spec
+	inline.DockerfileInline = "FROM scratch\nCOPY Dockerfile /data\n"
+	for want, spec := range map[string]model.BuildSpec{"of the branch": spec, "FROM scratch\nCOPY data /data\n": inline} {
+		facts, err := images.Build(t.Context(), spec, progress.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := engine.ReadImageFile(t.Context(), facts.ID, "/data"); err != nil || string(got) != want {
+			t.Errorf("/data is %q (%v), want %q", got, err, want)
+		}
 	}
 }
 

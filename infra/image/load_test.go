@@ -494,7 +494,11 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	if err := node.Tag(t.Context(), repo+":nothere", []string{repo + ":x"}, nil); err == nil {
 		t.Error("tagging an image that is not there succeeded")
 	}
-	list, err := node.Images(t.Context())
+	var list []NodeImage
+	waitFor(t, func() bool { // the kubelet's interface adds its own record a moment later
+		list, err = node.Images(t.Context())
+		return err != nil || slices.ContainsFunc(list, func(img NodeImage) bool { return img.Name == second.Manifest.Config.Digest.String() })
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
