@@ -1,12 +1,16 @@
 package devloop
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
+
 	"github.com/berth-dev/berth/infra/model"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 )
 
@@ -39,19 +43,50 @@ func BuildSpec(in translate.Input, img translate.Image, images []translate.Image
 		spec.Ulimits = append(spec.Ulimits, ulimit(name, b.Ulimits[name].Single, b.Ulimits[name].Soft, b.Ulimits[name].Hard))
 	}
 	for _, s := range b.Secrets {
-		source, ok := in.Project.Secrets[s.Source]
-		if !ok {
-			return spec, fmt.Errorf("build of image %q: the project has no secret %q", img.Ref, s.Source)
+		secret, err := buildSecret(in.Project, s)
+		if err != nil {
+			return spec, fmt.Errorf("build of image %q: %w", img.Ref, err)
 		}
-		id := s.Target
-		if id == "" {
-			id = s.Source
-		}
-		spec.Secrets = append(spec.Secrets, model.BuildSecret{ID: id, File: source.File, Env: source.Environment})
+		spec.Secrets = append(spec.Secrets, secret)
 	}
 	var err error
 	spec.AdditionalContexts, err = additionalContexts(img, images, facts)
 	return spec, err
+}
+
+// buildSecret finds where a secret of a build comes from. Variables are those of
+// the project, .env included; one that is not set is empty, as in docker compose.
+func buildSecret(p *types.Project, s types.ServiceSecretConfig) (model.BuildSecret, error) {
+	secret := model.BuildSecret{ID: s.Target}
+	if secret.ID == "" {
+		secret.ID = s.Source
+	}
+	source, ok := p.Secrets[s.Source]
+	switch {
+	case !ok:
+		return secret, fmt.Errorf("the project has no secret %q", s.Source)
+	case source.File != "":
+		secret.File = source.File
+	case source.Environment != "":
+		secret.Value = p.Environment[source.Environment]
+	default:
+		return secret, problem.New(fmt.Sprintf("secret %q", s.Source), errors.New("it is external, and a build can only be given what this machine has"),
+			"give it `file` or `environment`")
+	}
+	return secret, nil
+}
+
+// runPlatforms are the platforms to build an image for that is to run now. Of
+// several in build.platforms, which `berth build` builds, only the service's is
+// wanted, or none in particular: then the cluster's are.
+func runPlatforms(img translate.Image) []string {
+	switch {
+	case img.Platform != "":
+		return []string{img.Platform}
+	case len(img.Build.Platforms) > 1:
+		return nil
+	}
+	return img.Build.Platforms
 }
 
 // names are those of a translation that a cluster's DNS is to know.

@@ -55,7 +55,7 @@ type world struct {
 
 	noSwap string // why images cannot be swapped in place
 
-	unrecorded map[string]bool // by image name, whether its last build asked for no record
+	built map[string]model.BuildSpec // by image name, its last build
 }
 
 type fakeImage struct {
@@ -82,7 +82,7 @@ func newWorld(t *testing.T) *world {
 		t: t, nodes: map[string]map[string]bool{"node-1": {}, "node-2": {}, "node-3": {}}, images: map[string]fakeImage{},
 		objects: map[model.ObjectKey]string{}, labels: map[model.ObjectKey]string{}, services: map[string]*fakeService{},
 		running: map[string]int{}, peak: map[string]int{}, changed: make(chan struct{}),
-		fault: map[string]error{}, once: map[string]bool{}, unrecorded: map[string]bool{},
+		fault: map[string]error{}, once: map[string]bool{}, built: map[string]model.BuildSpec{},
 	}
 	return w
 }
@@ -188,7 +188,7 @@ func (w *world) Build(ctx context.Context, spec model.BuildSpec, sink progress.S
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.images[facts.Ref] = fakeImage{facts, files}
-	w.unrecorded[spec.Name] = spec.Unrecorded
+	w.built[spec.Name] = spec
 	return facts, nil
 }
 
@@ -509,7 +509,7 @@ func fakeTranslate(in translate.Input, _ translate.Target) (translate.Result, er
 		c := in.Project.Services[name]
 		ref := cmp.Or(c.Image, in.Project.Name+"-"+name)
 		if images[ref] == nil {
-			images[ref] = &translate.Image{Ref: ref, Build: c.Build, PullPolicy: c.PullPolicy}
+			images[ref] = &translate.Image{Ref: ref, Build: c.Build, PullPolicy: c.PullPolicy, Platform: c.Platform}
 		}
 		images[ref].Services = append(images[ref].Services, name)
 		s := translate.Service{Name: name, Kind: "Deployment", Workload: name, Replicas: int32(c.GetScale()), Image: ref}
@@ -574,20 +574,20 @@ func fakeWorkload(s translate.Service, image string, c types.ServiceConfig, foll
 
 // A svc is a compose service as far as tests set one.
 type svc struct {
-	Name, Image, Restart, NetworkMode, PullPolicy string
-	Build                                         *types.BuildConfig
-	Ports                                         []types.ServicePortConfig
-	DependsOn                                     types.DependsOnConfig
-	Scale                                         *int
-	Environment                                   types.MappingWithEquals
-	Watch                                         []types.Trigger
+	Name, Image, Restart, NetworkMode, PullPolicy, Platform string
+	Build                                                   *types.BuildConfig
+	Ports                                                   []types.ServicePortConfig
+	DependsOn                                               types.DependsOnConfig
+	Scale                                                   *int
+	Environment                                             types.MappingWithEquals
+	Watch                                                   []types.Trigger
 }
 
 func project(name string, services ...svc) *types.Project {
 	p := &types.Project{Name: name, Services: types.Services{}}
 	for _, s := range services {
 		c := types.ServiceConfig{Name: s.Name, Restart: s.Restart, Scale: s.Scale}
-		c.Image, c.NetworkMode, c.PullPolicy, c.Build = s.Image, s.NetworkMode, s.PullPolicy, s.Build
+		c.Image, c.NetworkMode, c.PullPolicy, c.Build, c.Platform = s.Image, s.NetworkMode, s.PullPolicy, s.Build, s.Platform
 		c.Ports, c.DependsOn, c.Environment = s.Ports, s.DependsOn, s.Environment
 		if s.Watch != nil {
 			c.Develop = &types.DevelopConfig{Watch: s.Watch}

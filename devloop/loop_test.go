@@ -1002,7 +1002,7 @@ func TestRebuildSwapsTheImageOrSaysWhyNot(t *testing.T) {
 	unrecorded := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.unrecorded["p-web"]
+		return s.built["p-web"].Unrecorded
 	}
 	if unrecorded() {
 		t.Error("the first build leaves no record in the engine's history")

@@ -2,6 +2,7 @@ package devloop
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -332,7 +333,8 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 		AdditionalContexts: types.Mapping{"lib": "service:base", "docs": "/docs"},
 	}
 	p := project("p")
-	p.Secrets = types.Secrets{"token": {Environment: "TOKEN"}, "key": {File: "/k"}}
+	p.Secrets = types.Secrets{"token": {Environment: "TOKEN"}, "key": {File: "/k"}, "away": {External: true}}
+	p.Environment = types.Mapping{"TOKEN": "of .env"}
 	images := []translate.Image{{Ref: "base", Services: []string{"base"}}}
 	facts := map[string]model.ImageFacts{"base": {Ref: "base:1"}}
 	spec, err := BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: config, Platform: "linux/arm64"}, images, facts)
@@ -341,7 +343,7 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 	}
 	for _, c := range []struct{ got, want any }{
 		{spec.Args, map[string]string{"A": "1"}},
-		{spec.Secrets, []model.BuildSecret{{ID: "token", Env: "TOKEN"}, {ID: "id", File: "/k"}}},
+		{spec.Secrets, []model.BuildSecret{{ID: "token", Value: "of .env"}, {ID: "id", File: "/k"}}},
 		{spec.SSH, []model.BuildSSH{{ID: "default"}}},
 		{spec.ExtraHosts, []string{"h:1.2.3.4"}},
 		{spec.Ulimits, []string{"core=1:2", "nofile=5:5"}},
@@ -355,6 +357,40 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 	_, err = BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: config}, images, nil)
 	if err == nil || !strings.Contains(err.Error(), "not built yet") {
 		t.Errorf("without the base image: %v", err)
+	}
+	config.Secrets = []types.ServiceSecretConfig{{Source: "away"}}
+	_, err = BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: config}, images, facts)
+	if err == nil || !strings.Contains(err.Error(), `secret "away": it is external`) {
+		t.Errorf("an external secret: %v", err)
+	}
+}
+
+// `berth build` builds for all of build.platforms, which may need an emulator for
+// each; what is to run now needs one.
+func TestWhatRunsIsBuiltForOnePlatform(t *testing.T) {
+	several := []string{"linux/amd64", "linux/arm64"}
+	for _, c := range []struct {
+		name      string
+		platform  string
+		platforms []string
+		want      []string
+	}{
+		{"none named", "", nil, nil},
+		{"one", "", several[1:], several[1:]},
+		{"several", "", several, nil},
+		{"that of the service", "linux/arm64", several, several[1:]},
+		{"that of the service alone", "linux/arm64", nil, several[1:]},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			p := project("p", svc{Name: "web", Platform: c.platform, Build: &types.BuildConfig{Context: contextDir(t, map[string]string{"main.go": "1"}), Platforms: c.platforms}})
+			if _, err := New(w.deps(p)).Up(t.Context(), UpOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.built["p-web"].Platforms; !slices.Equal(got, c.want) {
+				t.Errorf("built for %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 

@@ -142,6 +142,7 @@ func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) 
 	if err != nil {
 		return model.ImageFacts{}, err
 	}
+	spec.Platforms = runPlatforms(img)
 	// A build a save would push all others out of the history, and to write a
 	// record takes its time.
 	_, spec.Unrecorded = t.have.Facts[img.Ref]

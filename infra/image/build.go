@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
@@ -19,7 +21,8 @@ import (
 // content has the same tag. Its progress is the task "build NAME".
 func (i *Images) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
 	task := progress.Start(sink, "build "+shortName(spec), "starting")
-	facts, err := i.build(ctx, withLabels(spec), task, sink)
+	spec = withProxies(withLabels(spec), docker.UserConfig().ParseProxyConfig(i.engine.Host(), nil))
+	facts, err := i.build(ctx, spec, task, sink)
 	if err != nil {
 		return model.ImageFacts{}, task.End(err, "")
 	}
@@ -52,6 +55,18 @@ func withLabels(spec model.BuildSpec) model.BuildSpec {
 		labels[k] = v
 	}
 	spec.Labels = labels
+	return spec
+}
+
+// withProxies adds the proxies of the Docker config as build arguments, as docker
+// does; they leave no trace in the image. An argument that the user sets wins.
+func withProxies(spec model.BuildSpec, proxies map[string]*string) model.BuildSpec {
+	args := map[string]string{}
+	for name, value := range proxies {
+		args[name] = *value
+	}
+	maps.Copy(args, spec.Args)
+	spec.Args = args
 	return spec
 }
 
@@ -95,11 +110,31 @@ func (i *Images) tagged(ctx context.Context, name, id string) (model.ImageFacts,
 	return img.Facts, nil
 }
 
+// canBuild refuses what this engine cannot do, which BuildKit would say in words of
+// its own, or not at all.
+func (i *Images) canBuild(ctx context.Context, spec model.BuildSpec) error {
+	if len(spec.AdditionalContexts) > 0 && !i.engine.APIAtLeast(1, 42) {
+		return problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
+			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
+	}
+	if len(spec.Platforms) > 1 {
+		containerd, err := i.containerdStore(ctx)
+		if err != nil {
+			return err
+		}
+		if !containerd {
+			return problem.New(fmt.Sprintf("build image %q: build.platforms", spec.Name),
+				errors.New("the engine's image store holds an image for one platform only"),
+				"turn on its containerd image store, the default since Docker 29, or name one platform")
+		}
+	}
+	return nil
+}
+
 // buildWith builds with BuildKit and returns the image's ID.
 func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker *bkclient.WorkerInfo, spec model.BuildSpec, task *progress.Task) (string, error) {
-	if len(spec.AdditionalContexts) > 0 && !i.engine.APIAtLeast(1, 42) {
-		return "", problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
-			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
+	if err := i.canBuild(ctx, spec); err != nil {
+		return "", err
 	}
 	opt, err := solveOpt(spec, worker.Labels)
 	if err != nil {

@@ -12,8 +12,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cgi"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,7 +76,7 @@ func TestEveryBuildAttributeReachesTheBuild(t *testing.T) {
 	base := needShell(t, engine)
 	agent := sshAgent(t)
 	images.getenv = func(name string) string {
-		return map[string]string{"TOKEN": "from the environment", "SSH_AUTH_SOCK": agent}[name]
+		return map[string]string{"SSH_AUTH_SOCK": agent}[name]
 	}
 	secret := filepath.Join(tree(t, map[string]string{"secret": "from a file"}), "secret")
 	tests := []struct {
@@ -87,7 +89,7 @@ func TestEveryBuildAttributeReachesTheBuild(t *testing.T) {
 		{name: "secret of a file", run: "--mount=type=secret,id=token cat /run/secrets/token", want: "from a file",
 			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", File: secret}}}},
 		{name: "secret of the environment", run: "--mount=type=secret,id=token cat /run/secrets/token", want: "from the environment",
-			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", Env: "TOKEN"}}}},
+			spec: model.BuildSpec{Secrets: []model.BuildSecret{{ID: "token", Value: "from the environment"}}}},
 		{name: "ssh agent", run: `--mount=type=ssh test -S "$SSH_AUTH_SOCK" && echo socket`, want: "socket",
 			spec: model.BuildSpec{SSH: []model.BuildSSH{{ID: "default"}}}},
 		{name: "ssh key", run: `--mount=type=ssh,id=deploy test -S "$SSH_AUTH_SOCK" && echo socket`, want: "socket",
@@ -206,6 +208,34 @@ func unpack(t *testing.T, engine *docker.Client, ref string) string {
 	}
 }
 
+// gitServer serves a repository whose branch next has a build context in its folder
+// app, and returns its URL.
+func gitServer(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	git := func(dir string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=berth", "-c", "user.email=berth@example.invalid"}, args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Skipf("needs git: %v\n%s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	work := tree(t, map[string]string{"app/Dockerfile": "FROM scratch\nCOPY data /data\n", "app/data": "of the branch"})
+	git(work, "init", "--quiet", "--initial-branch=next")
+	git(work, "add", ".")
+	git(work, "commit", "--quiet", "--message=context")
+	git(root, "clone", "--quiet", "--bare", work, "shop.git")
+	backend := &cgi.Handler{
+		Path: filepath.Join(git(root, "--exec-path"), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"},
+	}
+	server := httptest.NewServer(backend)
+	t.Cleanup(server.Close)
+	return server.URL + "/shop.git"
+}
+
 func TestContextsOfEveryKind(t *testing.T) {
 	engine, images, project := onEngine(t)
 	if !engine.APIAtLeast(1, 44) {
@@ -231,6 +261,9 @@ func TestContextsOfEveryKind(t *testing.T) {
 		{"an image", false, model.BuildSpec{DockerfileInline: from, AdditionalContexts: map[string]string{"other": imageContext + other.Ref}}, "of the base"},
 		{"an OCI layout", false, model.BuildSpec{DockerfileInline: from, AdditionalContexts: map[string]string{"other": "oci-layout://" + layout}}, "of the base"},
 		{"an archive of the web", true, model.BuildSpec{Context: server.URL + "/context.tar"}, "of the archive"},
+		{"an archive of the web with a Dockerfile of its own", true, model.BuildSpec{
+			Context: server.URL + "/context.tar", DockerfileInline: "FROM scratch\nCOPY Dockerfile /data\n",
+		}, "FROM scratch\nCOPY data /data\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,6 +284,25 @@ func TestContextsOfEveryKind(t *testing.T) {
 				t.Errorf("/data is %q (%v), want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestContextsFromGit(t *testing.T) {
+	engine, images, project := onEngine(t)
+	if !engine.Local() {
+		t.Skip("needs an engine on this machine")
+	}
+	spec := model.BuildSpec{Name: "berth.test/" + project, Project: project, Context: gitServer(t) + "#next:app"}
+	inline := spec
+	inline.DockerfileInline = "FROM scratch\nCOPY Dockerfile /data\n"
+	for want, spec := range map[string]model.BuildSpec{"of the branch": spec, "FROM scratch\nCOPY data /data\n": inline} {
+		facts, err := images.Build(t.Context(), spec, progress.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := engine.ReadImageFile(t.Context(), facts.ID, "/data"); err != nil || string(got) != want {
+			t.Errorf("/data is %q (%v), want %q", got, err, want)
+		}
 	}
 }
 
@@ -379,7 +431,7 @@ func TestClassicBuilder(t *testing.T) {
 	if _, err := images.buildClassic(t.Context(), spec, task); err == nil || !strings.Contains(err.Error(), "Step 2/") || !strings.Contains(err.Error(), "why") {
 		t.Errorf("error is %v", err)
 	}
-	spec.Secrets = []model.BuildSecret{{ID: "token", Env: "TOKEN"}}
+	spec.Secrets = []model.BuildSecret{{ID: "token", Value: "x"}}
 	if _, err := images.buildClassic(t.Context(), spec, task); err == nil || !strings.Contains(err.Error(), "secrets") {
 		t.Errorf("what it cannot do: %v", err)
 	}

@@ -219,6 +219,14 @@ func TestTheSameContentHasTheSameTag(t *testing.T) {
 	if back := build(); back.Ref != first.Ref {
 		t.Errorf("the old content came back as %s, not %s", back.Ref, first.Ref)
 	}
+	// As a second checkout has it: elsewhere, with other times.
+	spec.Context = tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "1"})
+	if err := os.Chtimes(filepath.Join(spec.Context, "a"), time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if second := build(); second.Ref != first.Ref {
+		t.Errorf("a second checkout has tag %s, not %s", second.Ref, first.Ref)
+	}
 	for _, ref := range []string{spec.Name, first.Ref, second.Ref} {
 		if _, found, err := engine.InspectImage(t.Context(), ref); err != nil || !found {
 			t.Errorf("the engine has no %s (%v)", ref, err)

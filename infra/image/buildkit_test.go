@@ -56,7 +56,7 @@ func onBuildKit(t *testing.T, f *fakeBuildKit) *Images {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/grpc") {
 			w.Header().Set("Api-Version", "1.43")
-			_, _ = io.WriteString(w, "OK")
+			_, _ = io.WriteString(w, "{}") // of /info, too: no containerd store
 			return
 		}
 		conn, _, err := w.(http.Hijacker).Hijack()
@@ -118,6 +118,15 @@ func TestBuildKitThatDoesNotAnswerIsNoFaultOfTheProject(t *testing.T) {
 	s.failed = "sha256:0"
 	if unreachable(s, away) || unreachable(newSteps(nil), errors.New("exit code: 1")) {
 		t.Error("a step that fails, or another error, counts as an engine that is away")
+	}
+}
+
+func TestSeveralPlatformsNeedAnEngineThatCanHoldThem(t *testing.T) {
+	images := onBuildKit(t, &fakeBuildKit{})
+	spec := model.BuildSpec{Name: "web", Context: t.TempDir(), DockerfileInline: "FROM scratch", Platforms: []string{"linux/amd64", "linux/arm64"}}
+	_, err := images.Build(t.Context(), spec, progress.Discard)
+	if err == nil || !strings.Contains(err.Error(), "build.platforms: the engine's image store holds") || !strings.Contains(problem.Hint(err), "containerd image store") {
+		t.Errorf("error is %v, hint %q", err, problem.Hint(err))
 	}
 }
 

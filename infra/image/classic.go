@@ -88,7 +88,7 @@ func classicCan(spec model.BuildSpec) error {
 		"secrets": len(spec.Secrets) > 0, "ssh": len(spec.SSH) > 0, "additional_contexts": len(spec.AdditionalContexts) > 0,
 		"cache_to": len(spec.CacheTo) > 0, "entitlements": len(spec.Entitlements) > 0 || spec.Privileged,
 		"several platforms": len(spec.Platforms) > 1, "provenance": attestation(spec.Provenance) != "", "sbom": attestation(spec.SBOM) != "",
-		"no_cache_filter": len(spec.NoCacheFilter) > 0,
+		"no_cache_filter": len(spec.NoCacheFilter) > 0, "a Dockerfile of this machine for a remote context": ownDockerfile(spec),
 	} {
 		if used {
 			needs = append(needs, what)

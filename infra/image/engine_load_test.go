@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -127,7 +128,7 @@ func TestImageOfAnotherPlatformIsRefused(t *testing.T) {
 // does, and counts what containerd keeps.
 func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	_, real := kindNodes(t)
-	_, images, project := onEngine(t)
+	engine, images, project := onEngine(t)
 	node := real[len(real)-1]
 	nodes := []Node{node}
 	t.Cleanup(func() { _ = images.Forget(context.WithoutCancel(t.Context()), project, nodes) })
@@ -145,12 +146,19 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	for _, img := range list {
 		before[img.Name] = true
 	}
+	tops := map[digest.Digest]bool{} // chain IDs of the images' last layers
 	for n := range loads {
 		write(t, dir, "app", fmt.Sprint(project, n))
 		facts, err := images.Build(t.Context(), spec, progress.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
+		built, _, err := engine.InspectImage(t.Context(), facts.Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain := chainIDs(built.DiffIDs)
+		tops[chain[len(chain)-1]] = true
 		if _, err := images.Load(t.Context(), []string{facts.Ref}, nodes, progress.Discard); err != nil {
 			t.Fatal(err)
 		}
@@ -160,6 +168,14 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	}
 	if list, err = node.Images(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	snapshots, err := node.Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(tops, func(id digest.Digest, _ bool) bool { return !snapshots[id] })
+	if left := len(tops); left != keepBuilds {
+		t.Errorf("the layers of %d builds take space on the node after %d loads", left, loads)
 	}
 	targets := map[digest.Digest]int{}
 	for _, img := range list {

@@ -70,8 +70,15 @@ func buildHint(s *steps, err error) string {
 	if unreachable(s, err) {
 		return askDoctor
 	}
+	if m := refusedRight.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Sprintf("allow it in the engine's daemon.json: {\"builder\": {\"entitlements\": {%q: true}}}", strings.ReplaceAll(m[1], ".", "-"))
+	}
 	return ""
 }
+
+// refusedRight is what BuildKit says of build.privileged and build.entitlements
+// that the engine does not grant.
+var refusedRight = regexp.MustCompile(`granting entitlement (\S+) is not allowed`)
 
 // familiar shortens docker.io/library/redis:7 to redis:7.
 func familiar(ref string) string {

@@ -19,7 +19,7 @@ import (
 // Options are what the caller knows and this package does not.
 type Options struct {
 	CacheDir string              // where layers are kept; "" for berth/images in the user's cache folder
-	Getenv   func(string) string // variables that build secrets and ssh name; nil for the process's own
+	Getenv   func(string) string // variables: SSH_AUTH_SOCK, BERTH_IMAGE_CACHE_MB; nil for the process's own
 }
 
 // DefaultCacheLimit bounds the layers kept on the host, in bytes. The variable

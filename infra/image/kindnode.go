@@ -30,20 +30,29 @@ func NewNode(engine *docker.Client, container string) *KindNode {
 // NodesOf returns the running nodes of the kind cluster called name, berth's
 // or not, from the labels kind puts on their containers, by name.
 func NodesOf(ctx context.Context, engine *docker.Client, cluster string) ([]*KindNode, error) {
+	nodes, _, err := AllNodesOf(ctx, engine, cluster)
+	return nodes, err
+}
+
+// AllNodesOf is NodesOf, and names the nodes that do not run.
+func AllNodesOf(ctx context.Context, engine *docker.Client, cluster string) (running []*KindNode, stopped []string, err error) {
 	containers, err := engine.Containers(ctx, "io.x-k8s.kind.cluster="+cluster)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var nodes []*KindNode
 	for _, c := range containers {
 		role := c.Labels["io.x-k8s.kind.role"]
-		if c.Running() && (role == "control-plane" || role == "worker") {
+		switch {
+		case role != "control-plane" && role != "worker":
+		case c.Running():
 			n := NewNode(engine, c.Name)
 			n.controlPlane = role == "control-plane"
-			nodes = append(nodes, n)
+			running = append(running, n)
+		default:
+			stopped = append(stopped, c.Name)
 		}
 	}
-	return nodes, nil
+	return running, stopped, nil
 }
 
 // ControlPlane reports whether the node is of the control plane, which runs
@@ -261,12 +270,13 @@ func (n *KindNode) Pull(ctx context.Context, ref string) error {
 	return err
 }
 
-// Remove waits until containerd has dropped what nothing uses any more.
+// Remove waits until containerd has dropped what nothing uses any more: left to
+// itself it would do so in its own time, in the middle of an import that counts on it.
 func (n *KindNode) Remove(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	command := ctr + "images rm"
+	command := ctr + "images rm --sync"
 	for _, name := range names {
 		command += " " + quote(name)
 	}

@@ -296,7 +296,7 @@ func TestPruneKeepsTheLastWhatRunsAndWhatIsNotBerths(t *testing.T) {
 	put("other:berth-000000000000", "0", map[string]string{labelNodeProject: "other"}) // shares an image with shop-web 0
 	put("shop-web:berth-aaaaaaaaaaaa", "a", nil)                                       // not loaded for the project
 	node.running["docker.io/library/shop-web:berth-000000000001"] = true
-	if err := pruneNode(t.Context(), node, "shop", []string{"docker.io/library/shop-web:berth-000000000002"}, keepBuilds); err != nil {
+	if err := images.pruneNode(t.Context(), node, "shop", []string{"docker.io/library/shop-web:berth-000000000002"}, keepBuilds); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -318,6 +318,68 @@ func TestPruneKeepsTheLastWhatRunsAndWhatIsNotBerths(t *testing.T) {
 	}
 	if ids != 8 { // the record of shop-web 0 stays, for other has its image
 		t.Errorf("%d records by ID are left", ids)
+	}
+}
+
+// In the dev loop, a build may go back to layers that were pruned meanwhile.
+func TestWhatWasPrunedIsSentAgainAtOnce(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	old := tarLayer(t, "base", "old")
+	load := func(n int, base []byte) []model.NodeLoad {
+		t.Helper()
+		img := imageOf(t, images, []string{fmt.Sprintf("shop-web:berth-%012d", n)}, base, tarLayer(t, "app", fmt.Sprint(n)))
+		loads, err := loadArchived(t.Context(), images, nodes, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("docker.io/library/shop-web:berth-%012d", n)
+		record := fakes[0].images[name]
+		record.Labels = map[string]string{labelNodeProject: "shop", labelNodeLoaded: fmt.Sprint(1000 + n)}
+		fakes[0].images[name] = record
+		return loads
+	}
+	load(0, old)
+	for n := 1; n <= keepBuilds; n++ {
+		load(n, tarLayer(t, "base", "new"))
+	}
+	if err := images.pruneNode(t.Context(), nodes[0], "shop", nil, keepBuilds); err != nil {
+		t.Fatal(err)
+	}
+	fakes[0].asked, fakes[0].imports = nil, 0
+	loads := load(keepBuilds+1, old)
+	if got := outcomes(loads); !strings.HasSuffix(got, "sent 2/2") || fakes[0].imports != 1 || !slices.Equal(fakes[0].asked, []string{"import"}) {
+		t.Errorf("%s, after the node was asked %v", got, fakes[0].asked)
+	}
+}
+
+// An image that the engine takes long to hand out leaves the nodes to others.
+func TestALoadThatWaitsForItsImageStopsNoOther(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	slow := imageOf(t, images, nil, tarLayer(t, "slow", "1"))
+	asked, release := make(chan struct{}), make(chan struct{})
+	item := loadable{
+		title: "slow:1", names: []string{"docker.io/library/slow:1"}, key: "slow", diffIDs: digestStrings(slow.DiffIDs),
+		image: func(context.Context, map[int]bool) (layout.Image, error) {
+			close(asked)
+			<-release
+			return slow.Image, nil
+		},
+	}
+	done := make(chan []model.NodeLoad)
+	go func() {
+		done <- images.loadOne(t.Context(), item, LoadRequest{Nodes: nodes, Sink: progress.Discard}, "linux/amd64", time.Now())
+	}()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := loadArchived(ctx, images, nodes, imageOf(t, images, []string{"quick:1"}, tarLayer(t, "quick", "1"))); err != nil {
+		t.Errorf("the image that is there: %v", err)
+	}
+	close(release)
+	if got := outcomes(<-done); got != "a slow:1 sent 1/1" || fakes[0].imports != 2 {
+		t.Errorf("%s after %d imports", got, fakes[0].imports)
 	}
 }
 
@@ -432,7 +494,11 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	if err := node.Tag(t.Context(), repo+":nothere", []string{repo + ":x"}, nil); err == nil {
 		t.Error("tagging an image that is not there succeeded")
 	}
-	list, err := node.Images(t.Context())
+	var list []NodeImage
+	waitFor(t, func() bool { // the kubelet's interface adds its own record a moment later
+		list, err = node.Images(t.Context())
+		return err != nil || slices.ContainsFunc(list, func(img NodeImage) bool { return img.Name == second.Manifest.Config.Digest.String() })
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,6 +519,9 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	}
 	if r := records(gone...); len(r) != 0 {
 		t.Errorf("left are %v", r)
+	}
+	if left := snapshots(); len(missingLayers(second.ChainIDs(), left)) != 2 {
+		t.Error("the layers of removed images are still there")
 	}
 	if err := node.Remove(t.Context(), []string{repo + ":3", third.Manifest.Config.Digest.String()}); err != nil {
 		t.Errorf("remove what is gone: %v", err)

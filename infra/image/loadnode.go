@@ -151,7 +151,7 @@ func each(nodes []Node, do func(n int, node Node)) {
 // failed, describe says why.
 func (j *loadJob) prefetch(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
-	if j.item.known != nil || len(j.item.news) == 0 {
+	if !j.soon() {
 		close(done)
 		return done
 	}
@@ -161,6 +161,10 @@ func (j *loadJob) prefetch(ctx context.Context) <-chan struct{} {
 	}()
 	return done
 }
+
+// soon reports whether the image will be there in a moment: the engine has to hand
+// out no more than what is new since the last build.
+func (j *loadJob) soon() bool { return j.item.known == nil && len(j.item.news) > 0 }
 
 // chain are the chain IDs of the image's layers, and d its digest, as far as they
 // are known before the image is described.
@@ -243,8 +247,14 @@ func missingLayers(chain []digest.Digest, snapshots map[digest.Digest]bool) map[
 // loadNode gives a node what it lacks and checks that it has the image then. A
 // node that refuses gets everything once. What it lacks is decided in its turn:
 // loads of other images may have brought some of it meanwhile. An import that is
-// sure to come starts before the image is there, which costs the engine some time.
+// sure to come starts before the image is there, if it will be soon; one that takes
+// the engine longer leaves the turn to other images.
 func (j *loadJob) loadNode(ctx context.Context, node Node, state nodeState, image func() (layout.Image, error)) (nodeResult, error) {
+	if !j.soon() {
+		if _, err := image(); err != nil {
+			return nodeResult{}, err
+		}
+	}
 	seen := j.images.seen(node)
 	if err := seen.sending.enter(ctx); err != nil {
 		return nodeResult{}, err
@@ -278,6 +288,7 @@ func (j *loadJob) loadNode(ctx context.Context, node Node, state nodeState, imag
 	r, err = j.send(ctx, node, func() (layout.Image, error) { return j.item.image(ctx, allLayers(img)) }, allLayers)
 	if err != nil && ctx.Err() == nil {
 		j.withdraw(ctx, node, img)
+		seen.forget() // another load may have asked before
 	}
 	return r, err
 }
@@ -418,7 +429,7 @@ func (j *loadJob) verify(ctx context.Context, node Node, told map[string]digest.
 			return fmt.Errorf("after the import the node has no image %q with digest %s", name, img.Digest())
 		}
 	}
-	snapshots, err := seen.ask(ctx, node, func(map[digest.Digest]bool, time.Time) bool { return false })
+	snapshots, err := seen.ask(ctx, node, never)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (i *Images) Prune(ctx context.Context, r PruneRequest) error {
 			errs[n] = i.pruneEngine(ctx, r.Project, keep, keepBuilds)
 			return
 		}
-		if err := pruneNode(ctx, r.Nodes[n], r.Project, keep, keepBuilds); err != nil {
+		if err := i.pruneNode(ctx, r.Nodes[n], r.Project, keep, keepBuilds); err != nil {
 			errs[n] = fmt.Errorf("prune images on node %q: %w", r.Nodes[n].Name(), err)
 		}
 	})
@@ -54,7 +54,7 @@ func (i *Images) Forget(ctx context.Context, project string, nodes []Node) error
 			errs[n] = i.forgetEngine(ctx, project)
 			return
 		}
-		if err := forgetNode(ctx, nodes[n], project); err != nil {
+		if err := i.forgetNode(ctx, nodes[n], project); err != nil {
 			errs[n] = fmt.Errorf("remove images from node %q: %w", nodes[n].Name(), err)
 		}
 	})
@@ -154,14 +154,14 @@ func (i *Images) forgetEngine(ctx context.Context, project string) error {
 // forgetNode removes every record that was loaded for a project, also those
 // that dead containers were made from: the kubelet clears these away in its own
 // time, and after a restart of the node that can be long after their pods.
-func forgetNode(ctx context.Context, node Node, project string) error {
+func (i *Images) forgetNode(ctx context.Context, node Node, project string) error {
 	images, err := node.Images(ctx)
 	if err != nil {
 		return err
 	}
 	var gone []string
-	for i, img := range images {
-		images[i].Running = false
+	for n, img := range images {
+		images[n].Running = false
 		if img.Labels[labelNodeProject] == project {
 			gone = append(gone, img.Name)
 		}
@@ -169,12 +169,12 @@ func forgetNode(ctx context.Context, node Node, project string) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	return node.Remove(ctx, append(gone, orphans(images, gone)...))
+	return i.remove(ctx, node, append(gone, orphans(images, gone)...))
 }
 
 // pruneNode removes superseded tags, and with the last name of an image the
 // record by which the kubelet refers to it, which would keep its layers.
-func pruneNode(ctx context.Context, node Node, project string, keep []string, last int) error {
+func (i *Images) pruneNode(ctx context.Context, node Node, project string, keep []string, last int) error {
 	images, err := node.Images(ctx)
 	if err != nil {
 		return err
@@ -189,7 +189,24 @@ func pruneNode(ctx context.Context, node Node, project string, keep []string, la
 	if len(gone) == 0 {
 		return nil
 	}
-	return node.Remove(ctx, append(gone, orphans(images, gone)...))
+	return i.remove(ctx, node, append(gone, orphans(images, gone)...))
+}
+
+// remove takes records off a node in its turn: a load must not count on layers
+// that go with them. What this process has seen of the node is seen anew.
+func (i *Images) remove(ctx context.Context, node Node, names []string) error {
+	seen := i.seen(node)
+	if err := seen.sending.enter(ctx); err != nil {
+		return err
+	}
+	defer seen.sending.leave()
+	before, _ := seen.known()
+	err := node.Remove(ctx, names)
+	seen.forget()
+	if err == nil && before != nil {
+		_, _ = seen.ask(ctx, node, never) // if it does not answer, the next load asks
+	}
+	return err
 }
 
 // orphans are the records by ID of images that lose their last name.

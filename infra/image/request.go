@@ -2,6 +2,7 @@ package image
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,9 @@ func addSources(opt *bkclient.SolveOpt, spec model.BuildSpec) error {
 		}
 		opt.LocalMounts[localContext] = dir
 	}
+	if ownDockerfile(spec) {
+		opt.FrontendAttrs["dockerfilekey"] = localFile // or the frontend takes that of the context
+	}
 	switch {
 	case spec.DockerfileInline != "":
 		file = "Dockerfile"
@@ -101,6 +105,12 @@ func addSources(opt *bkclient.SolveOpt, spec model.BuildSpec) error {
 	return nil
 }
 
+// ownDockerfile reports whether this machine has the Dockerfile of a context that it
+// has not.
+func ownDockerfile(spec model.BuildSpec) bool {
+	return isRemote(spec.Context) && (spec.DockerfileInline != "" || filepath.IsAbs(spec.Dockerfile))
+}
+
 func dockerfileExists(file string) error {
 	_, err := os.Stat(file)
 	if err != nil && filepath.Base(file) == "Dockerfile" {
@@ -120,6 +130,23 @@ func isRemote(context string) bool {
 		}
 	}
 	return false
+}
+
+// isGitSSH reports whether BuildKit fetches a context with the user's ssh key.
+func isGitSSH(context string) bool {
+	return strings.HasPrefix(context, "git@") || strings.HasPrefix(context, "ssh://")
+}
+
+// agentsOf are the agents and keys that a build is offered. A context that comes
+// over ssh needs one even where the compose file names none.
+func agentsOf(spec model.BuildSpec) []model.BuildSSH {
+	if len(spec.SSH) > 0 {
+		return spec.SSH
+	}
+	if isGitSSH(spec.Context) || slices.ContainsFunc(slices.Collect(maps.Values(spec.AdditionalContexts)), isGitSSH) {
+		return []model.BuildSSH{{ID: "default"}}
+	}
+	return nil
 }
 
 func addSettings(attrs map[string]string, spec model.BuildSpec, workerLabels map[string]string) error {

@@ -25,7 +25,7 @@ func (i *Images) attachables(spec model.BuildSpec) ([]session.Attachable, error)
 	if len(spec.Secrets) > 0 {
 		store := secretStore{}
 		for _, s := range spec.Secrets {
-			read, err := i.secretSource(s)
+			read, err := secretSource(s)
 			if err != nil {
 				return nil, err
 			}
@@ -33,9 +33,9 @@ func (i *Images) attachables(spec model.BuildSpec) ([]session.Attachable, error)
 		}
 		list = append(list, secretsprovider.NewSecretProvider(store))
 	}
-	if len(spec.SSH) > 0 {
+	if offered := agentsOf(spec); len(offered) > 0 {
 		var agents []sshprovider.AgentConfig
-		for _, s := range spec.SSH {
+		for _, s := range offered {
 			a := sshprovider.AgentConfig{ID: s.ID}
 			switch {
 			case s.Path != "":
@@ -65,10 +65,9 @@ func (s secretStore) GetSecret(_ context.Context, id string) ([]byte, error) {
 	return read()
 }
 
-func (i *Images) secretSource(s model.BuildSecret) (func() ([]byte, error), error) {
-	if s.Env != "" {
-		value := i.getenv(s.Env)
-		return func() ([]byte, error) { return []byte(value), nil }, nil
+func secretSource(s model.BuildSecret) (func() ([]byte, error), error) {
+	if s.File == "" {
+		return func() ([]byte, error) { return []byte(s.Value), nil }, nil
 	}
 	info, err := os.Stat(s.File)
 	if err != nil {

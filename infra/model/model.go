@@ -68,8 +68,9 @@ type BuildSpec struct {
 	Unrecorded         bool // leave no record in the engine's history of builds
 }
 
-// BuildSecret is a secret offered to a build under ID, from File or Env.
-type BuildSecret struct{ ID, File, Env string }
+// BuildSecret is a secret offered to a build under ID: the content of File, or
+// Value where File is empty.
+type BuildSecret struct{ ID, File, Value string }
 
 // BuildSSH is an agent socket or key offered to a build under ID; an empty
 // Path is the user's agent.

@@ -23,6 +23,7 @@ import (
 type loadOptions struct {
 	nodes    []string
 	platform string
+	quiet    bool
 	format   string
 }
 
@@ -34,15 +35,16 @@ func newLoadCommand(app *App) *cobra.Command {
 		Long: `Load images of the engine, or of archives, into the nodes of a kind cluster,
 berth's or not. Only layers that a node lacks are sent.
 
-An argument is an archive when it is a path (has a slash or ends in .tar, .tgz
-or the like) or "-" for standard input: what docker save writes, an OCI layout
-in a tar file, or a layout's folder. Everything else is an image of the engine.
+An argument is an archive when it begins with / or a dot, ends in .tar, .tar.gz,
+.tgz or .tar.zst, is the folder of an OCI layout, or is "-" for standard input:
+what docker save writes or an OCI layout, of any number of images, plain or
+compressed. Everything else is an image of the engine.
 
 The arguments of "kind load docker-image" and "kind load image-archive" mean
 the same here.`,
 		Example: `  berth load web:dev
   berth load web:dev --cluster kind --nodes kind-worker,kind-worker2
-  docker save web:dev | berth load -
+  docker save web:dev api:dev | berth load -
   berth load docker-image web:dev --name kind`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 || len(args) == 1 && isKindWord(args[0]) {
@@ -58,6 +60,7 @@ the same here.`,
 	flags.StringVarP(&app.global.cluster, "name", "n", "", "`name` of the cluster, as --cluster")
 	flags.StringSliceVar(&opts.nodes, "nodes", nil, "comma separated `nodes` to load into (default: all of the cluster)")
 	flags.StringVar(&opts.platform, "platform", "", "`os/arch` to load of images for several (default: the engine's)")
+	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }
@@ -80,17 +83,21 @@ func (app *App) load(ctx context.Context, args []string, opts loadOptions) error
 	if err != nil {
 		return err
 	}
-	nodes, err := app.loadNodes(ctx, engine, opts.nodes)
+	sink := app.sink()
+	if opts.quiet {
+		sink = progress.Discard
+	}
+	nodes, err := app.loadNodes(ctx, engine, opts.nodes, sink)
 	if err != nil {
 		return err
 	}
-	request := image.LoadRequest{Refs: refs, Platform: opts.platform, Sink: app.sink()}
+	request := image.LoadRequest{Refs: refs, Platform: opts.platform, Sink: sink}
 	for _, n := range nodes {
 		defer n.Close()
 		request.Nodes = append(request.Nodes, n)
 	}
 	for _, path := range archives {
-		found, err := app.readArchive(ctx, images, path, opts.platform)
+		found, err := app.readArchive(ctx, images, path, opts.platform, sink)
 		if err != nil {
 			return err
 		}
@@ -143,8 +150,8 @@ func looksLikeArchive(arg string) bool {
 	return false
 }
 
-func (app *App) readArchive(ctx context.Context, images *image.Images, path, platform string) ([]layout.NamedImage, error) {
-	task := progress.Start(app.sink(), "read "+path, "")
+func (app *App) readArchive(ctx context.Context, images *image.Images, path, platform string, sink progress.Sink) ([]layout.NamedImage, error) {
+	task := progress.Start(sink, "read "+path, "")
 	var found []layout.NamedImage
 	var err error
 	if path == "-" {
@@ -160,7 +167,7 @@ func (app *App) readArchive(ctx context.Context, images *image.Images, path, pla
 
 // loadNodes finds the nodes to load into: those named, or all of the cluster.
 // The only cluster of the engine need not be named.
-func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []string) ([]*image.KindNode, error) {
+func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []string, sink progress.Sink) ([]*image.KindNode, error) {
 	name := app.global.cluster
 	if name == "" {
 		name = app.Getenv("KIND_CLUSTER_NAME")
@@ -171,14 +178,19 @@ func (app *App) loadNodes(ctx context.Context, engine *docker.Client, names []st
 			return nil, err
 		}
 	}
-	nodes, err := image.NodesOf(ctx, engine, name)
+	nodes, stopped, err := image.AllNodesOf(ctx, engine, name)
 	if err != nil {
 		return nil, err
 	}
-	if len(nodes) == 0 {
-		return nil, problem.New(fmt.Sprintf("the engine runs no node of a kind cluster %q", name), nil, "berth cluster list")
+	switch {
+	case len(nodes)+len(stopped) == 0:
+		return nil, problem.New(fmt.Sprintf("the engine has no node of a kind cluster %q", name), nil, "berth cluster list")
+	case len(nodes) == 0:
+		return nil, problem.New(fmt.Sprintf("no node of kind cluster %q runs", name), nil, "docker start "+strings.Join(stopped, " "))
+	case len(names) == 0 && len(stopped) > 0:
+		progress.Say(sink, progress.Warn, "load", fmt.Sprintf("stopped nodes of cluster %q get nothing: %s", name, strings.Join(stopped, ", ")))
 	}
-	return pickNodes(nodes, names)
+	return pickNodes(nodes, stopped, names)
 }
 
 // onlyCluster is berth's own default where it exists, or the one cluster there
@@ -205,7 +217,7 @@ func (app *App) onlyCluster(ctx context.Context, engine *docker.Client) (string,
 	return "", problem.New("there are several kind clusters: "+strings.Join(clusters, ", "), nil, "choose one with --cluster")
 }
 
-func pickNodes(nodes []*image.KindNode, names []string) ([]*image.KindNode, error) {
+func pickNodes(nodes []*image.KindNode, stopped, names []string) ([]*image.KindNode, error) {
 	if len(names) == 0 {
 		return nodes, nil
 	}
@@ -218,7 +230,11 @@ func pickNodes(nodes []*image.KindNode, names []string) ([]*image.KindNode, erro
 		}
 	}
 	for _, name := range names {
-		if !slices.Contains(known, name) {
+		switch {
+		case slices.Contains(known, name):
+		case slices.Contains(stopped, name):
+			return nil, problem.New(fmt.Sprintf("node %q does not run", name), nil, "`docker start "+name+"`, then run the command again")
+		default:
 			return nil, problem.New(fmt.Sprintf("the cluster runs no node %q", name), nil, "its nodes: "+strings.Join(known, ", "))
 		}
 	}

@@ -132,6 +132,10 @@ func TestLoadTakesWhatKindLoadTakes(t *testing.T) {
 	b.expect(t, "2 of 2 layers sent", 1, none, "docker-image", b.ref, "--name", b.cluster, "--nodes", b.nodes[0].Name())
 	b.expect(t, "2 of 2 layers sent", all-1, none, b.ref, "--cluster", b.cluster)
 	b.expect(t, "present", all, none, "docker-image", "--name", b.cluster, b.ref)
+	if _, errOut, _ := b.load(t, none, "docker-image", "-q", "-n", b.cluster, b.ref); errOut != "" {
+		t.Errorf("quiet, it says %q", errOut)
+	}
+	b.expect(t, "present", 2*all, none, "docker-image", b.ref, b.ref, "--name", b.cluster)
 	b.expect(t, "retagged", all, none, second, "-n", b.cluster)
 	b.expect(t, "present", all, none, "image-archive", file, "--name", b.cluster)
 	b.expect(t, "present", all, bytes.NewReader(archive), "-", "--cluster", b.cluster)

@@ -15,8 +15,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-dev/berth/infra/problem"
 )
 
 func open(t testing.TB) *Store {
@@ -75,6 +78,15 @@ func zipped(t testing.TB, data string) string {
 		t.Fatal(err)
 	}
 	return buf.String()
+}
+
+func zstandard(t testing.TB, data string) string {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(w.EncodeAll([]byte(data), nil))
 }
 
 func sum(data string) digest.Digest { return digest.FromString(data) }
@@ -169,14 +181,12 @@ func TestEveryArchiveFormatIsRead(t *testing.T) {
 		{"a compressed layer", []file{{name: "index.json", data: indexOf(t, descriptor(manifestType, zipManifest, "web:1"))},
 			blobFile(zipManifest), blobFile(config), blobFile(zipA), blobFile(layerB)}, []string{"web:1"}, []string{zipA, layerB}},
 	}
+	packings := map[string]func(testing.TB, string) string{"plain": func(_ testing.TB, data string) string { return data }, "gzip": zipped, "zstd": zstandard}
 	for _, tt := range tests {
-		for _, compress := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, compressed %t", tt.name, compress), func(t *testing.T) {
+		for packing, pack := range packings {
+			t.Run(tt.name+", "+packing, func(t *testing.T) {
 				s := open(t)
-				data := string(archiveOf(t, tt.files...))
-				if compress {
-					data = zipped(t, data)
-				}
+				data := pack(t, string(archiveOf(t, tt.files...)))
 				images, err := s.ReadArchive(t.Context(), strings.NewReader(data), ReadOptions{Platform: "linux/amd64"})
 				if err != nil {
 					t.Fatal(err)
@@ -201,6 +211,53 @@ func TestEveryArchiveFormatIsRead(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestArchivesOfSeveralImages(t *testing.T) {
+	web, db := configOf(t, "amd64", layerA, layerB), configOf(t, "amd64", layerA)
+	webManifest, dbManifest := manifestOf(t, web, layerA, layerB), manifestOf(t, db, layerA)
+	blobs := []file{blobFile(layerA), blobFile(layerB), blobFile(web), blobFile(db), blobFile(webManifest), blobFile(dbManifest)}
+	entries := file{name: "manifest.json", data: toJSON(t, []dockerEntry{
+		{Config: blobName(sum(web)), RepoTags: []string{"web:1", "web:2"}, Layers: []string{blobName(sum(layerA)), blobName(sum(layerB))}},
+		{Config: blobName(sum(db)), RepoTags: []string{"db:1"}, Layers: []string{blobName(sum(layerA))}},
+	})}
+	index := file{name: "index.json", data: indexOf(t,
+		descriptor(manifestType, webManifest, "web:1"), descriptor(manifestType, webManifest, "web:2"), descriptor(manifestType, dbManifest, "db:1"))}
+	for name, files := range map[string][]file{
+		"docker save before 25": append(slices.Clone(blobs), entries),
+		"docker save since 25":  append(slices.Clone(blobs), index, entries),
+		"OCI layout":            append(slices.Clone(blobs), index),
+	} {
+		images, err := open(t).ReadArchive(t.Context(), bytes.NewReader(archiveOf(t, files...)), ReadOptions{Platform: "linux/amd64"})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var got []string
+		for _, img := range images {
+			got = append(got, fmt.Sprint(img.Names, len(img.DiffIDs)))
+		}
+		if want := []string{"[web:1 web:2] 2", "[db:1] 1"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestPlatformOfSeveralIsChosen(t *testing.T) {
+	here, there := configOf(t, "amd64", layerA), configOf(t, "arm64", layerB)
+	amd, arm := manifestOf(t, here, layerA), manifestOf(t, there, layerB)
+	index := indexOf(t, forPlatform(descriptor(manifestType, amd, ""), "linux", "amd64"), forPlatform(descriptor(manifestType, arm, ""), "linux", "arm64"))
+	archive := archiveOf(t, blobFile(layerA), blobFile(layerB), blobFile(here), blobFile(there), blobFile(amd), blobFile(arm), blobFile(index),
+		file{name: "index.json", data: indexOf(t, descriptor(ocispec.MediaTypeImageIndex, index, "web:1"))})
+	for platform, want := range map[string]string{"linux/amd64": layerA, "linux/arm64": layerB} {
+		images, err := open(t).ReadArchive(t.Context(), bytes.NewReader(archive), ReadOptions{Platform: platform})
+		if err != nil || len(images) != 1 || images[0].DiffIDs[0] != sum(want) {
+			t.Errorf("%s: %d images, %v", platform, len(images), err)
+		}
+	}
+	_, err := open(t).ReadArchive(t.Context(), bytes.NewReader(archive), ReadOptions{Platform: "linux/s390x"})
+	if err == nil || !strings.Contains(err.Error(), "only for linux/amd64, linux/arm64") || !strings.Contains(problem.Hint(err), "--platform") {
+		t.Errorf("a platform that is not there: %v, hint %q", err, problem.Hint(err))
 	}
 }
 

@@ -228,7 +228,7 @@ func (a *archive) choose(list []ocispec.Descriptor) (Image, error) {
 		}
 	}
 	if len(found) == 0 {
-		return Image{}, fmt.Errorf("the image is not there for %s, only for %s", want, strings.Join(have, ", "))
+		return Image{}, problem.New(fmt.Sprintf("the image is not there for %s, only for %s", want, strings.Join(have, ", ")), nil, platformHint)
 	}
 	slices.SortStableFunc(found, func(x, y ocispec.Descriptor) int {
 		if match.Less(*x.Platform, *y.Platform) {
@@ -239,6 +239,9 @@ func (a *archive) choose(list []ocispec.Descriptor) (Image, error) {
 	return a.resolve(found[0], maxDepth)
 }
 
+// platformHint is what to do about an archive for machines of another kind.
+const platformHint = "choose what there is with --platform, or save it for the platform of the nodes"
+
 func (a *archive) checkPlatform(img Image) error {
 	if a.opts.Platform == "" {
 		return nil
@@ -248,7 +251,7 @@ func (a *archive) checkPlatform(img Image) error {
 		return err
 	}
 	if img.Platform.OS != "" && !match.Match(img.Platform) {
-		return fmt.Errorf("the image is for %s, not for %s", img.PlatformString(), want)
+		return problem.New(fmt.Sprintf("the image is for %s, not for %s", img.PlatformString(), want), nil, platformHint)
 	}
 	return nil
 }
