@@ -162,9 +162,13 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			l.changed(b)
 		case r := <-l.results:
-			l.ended(r)
+			if ctx.Err() == nil { // else what failed, the end has cut short
+				l.ended(r)
+			}
 		case p := <-l.prepared:
-			l.readAgain(p)
+			if ctx.Err() == nil {
+				l.readAgain(p)
+			}
 		case o := <-l.observed:
 			l.observe(ctx, o)
 		case p := <-l.programs:
@@ -195,6 +199,9 @@ func (l *loop) run(ctx context.Context) error {
 // advance starts whatever can start, until nothing more can.
 func (l *loop) advance(ctx context.Context) (done bool, err error) {
 	for {
+		if ctx.Err() != nil { // what is not started then was not done, and nothing is said of it
+			return true, context.Cause(ctx)
+		}
 		for _, t := range l.flights {
 			report := l.e.skipped(t.turn.want)
 			list := t.next(ctx, func(a Action, reason string) {
@@ -209,9 +216,6 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 			l.flights = slices.Delete(l.flights, i, i+1)
 			l.settle(t)
 			continue
-		}
-		if ctx.Err() != nil {
-			return true, context.Cause(ctx)
 		}
 		if l.attend(ctx) || l.startProject(ctx) || l.startGroup() || l.startUnfinished() {
 			continue
