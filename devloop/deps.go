@@ -124,10 +124,10 @@ type Syncer interface {
 	// not run any more is fs.ErrNotExist.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
 	// Restart restarts the program in the container, keeps the container's
-	// files, and returns when the program listens where it did before. It returns
-	// ErrNoSupervisor where that is not possible, and a *ProgramEnded when the
-	// program ends at once.
-	Restart(ctx context.Context, pod model.PodState) error
+	// files, and returns when the program listens where it did before, as it is
+	// then. It returns ErrNoSupervisor where that is not possible, and a
+	// *ProgramEnded when the program ends at once.
+	Restart(ctx context.Context, pod model.PodState) (model.Program, error)
 	// AwaitProgram returns when the program in the container has been started or
 	// has ended since it was as known says; ErrNoSupervisor where nobody knows.
 	AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error)

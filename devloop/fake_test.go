@@ -47,6 +47,7 @@ type world struct {
 	nextPod   int
 	changed   chan struct{} // closed and replaced at every change
 	away      error         // what the cluster that is followed answers instead of its state
+	deaf      bool          // who follows the cluster hears nothing new
 
 	// Faults and brakes. A brake is asked before the work and may block on ctx.
 	fault map[string]error // "build web", "load node-2", "wait web", "apply web", "sync web"
@@ -314,6 +315,14 @@ func (w *world) setAway(err error) {
 	w.notify()
 }
 
+// setDeaf keeps news of the cluster from who follows it, or lets them through.
+func (w *world) setDeaf(deaf bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deaf = deaf
+	w.notify()
+}
+
 // killPod replaces a pod of the service by a new one, as Kubernetes does.
 func (w *world) killPod(service string) {
 	w.mu.Lock()
@@ -433,8 +442,16 @@ func (w *world) Observe(ctx context.Context) ([]model.ServiceState, error) {
 func (w *world) Follow(ctx context.Context, report func([]model.ServiceState, error)) error {
 	for {
 		w.mu.Lock()
-		changed, away := w.changed, w.away
+		changed, away, deaf := w.changed, w.away, w.deaf
 		w.mu.Unlock()
+		if deaf {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		states, err := w.Observe(ctx)
 		if err != nil {
 			return err
@@ -645,6 +662,17 @@ func (w *world) pod(id string) *fakePod {
 type fakeSyncer struct {
 	*world
 	noSupervisor bool
+	reading      func(source string) (read func()) // called around the reading of a file; nil for nobody
+	heard        map[string]model.Program          // what is known of programs by who awaits their news, by container
+	holdEnds     chan struct{}                     // news of a program's end come when it is closed; nil for at once
+}
+
+// read reads a file that is to be synced.
+func (s *fakeSyncer) read(source string) ([]byte, error) {
+	if s.reading != nil {
+		defer s.reading(source)()
+	}
+	return os.ReadFile(source)
 }
 
 func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error {
@@ -659,7 +687,7 @@ func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model
 			left.Add(errors.New(f.Source + " is a socket"))
 			continue
 		}
-		content, err := os.ReadFile(f.Source)
+		content, err := s.read(f.Source)
 		s.mu.Lock()
 		p := s.pod(pod.ContainerID)
 		switch {
@@ -680,25 +708,34 @@ func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model
 	return left.OrNil()
 }
 
-func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) error {
+func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) (model.Program, error) {
 	leave, err := s.enter(ctx, "rerun "+strings.Split(pod.Name, "-")[0])
 	if err != nil {
-		return err
+		return model.Program{}, err
 	}
 	defer leave()
 	if s.noSupervisor {
-		return ErrNoSupervisor
+		return model.Program{}, ErrNoSupervisor
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.pod(pod.ContainerID); p != nil {
-		p.restarts++
-		p.program = model.Program{Running: true, Starts: p.program.Starts + 1}
+	p := s.pod(pod.ContainerID)
+	if p == nil {
+		return model.Program{}, nil
 	}
-	return nil
+	p.restarts++
+	p.program = model.Program{Running: true, Starts: p.program.Starts + 1}
+	return p.program, nil
 }
 
 func (s *fakeSyncer) AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error) {
+	s.mu.Lock()
+	if s.heard == nil {
+		s.heard = map[string]model.Program{}
+	}
+	s.heard[pod.ContainerID] = known
+	s.notify()
+	s.mu.Unlock()
 	for {
 		s.mu.Lock()
 		p, changed := s.pod(pod.ContainerID), s.changed
@@ -713,6 +750,13 @@ func (s *fakeSyncer) AwaitProgram(ctx context.Context, pod model.PodState, known
 		case p == nil:
 			return now, errors.New("the container is gone")
 		case now.Starts != known.Starts || now.Running != known.Running:
+			if s.holdEnds != nil && !now.Running {
+				select {
+				case <-s.holdEnds:
+				case <-ctx.Done():
+					return now, ctx.Err()
+				}
+			}
 			return now, nil
 		}
 		select {

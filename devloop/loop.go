@@ -74,6 +74,8 @@ type loop struct {
 	attended map[string]context.CancelFunc // supervised containers whose programs are watched, by PodState.ContainerID
 	crashed  map[string]programState       // those whose programs have ended
 	greeted  map[string]bool               // containers that a sync was tried for since the cluster was last observed
+	starts   map[string]int                // how often the programs of containers had been started when the loop last had it done
+	synced   map[string]time.Time          // when files of a service were last read for its containers
 }
 
 // A trip is a flight with what it is about.
@@ -135,6 +137,7 @@ func newLoop(e *Engine, opts DevOptions) *loop {
 		results: make(chan result), prepared: make(chan prepared), observed: make(chan observation),
 		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256), programs: make(chan programState),
 		attended: map[string]context.CancelFunc{}, crashed: map[string]programState{}, greeted: map[string]bool{},
+		starts: map[string]int{}, synced: map[string]time.Time{},
 		have: Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Seen: map[string]bool{}, Ledger: map[string][]model.FileSync{}},
 	}
 }
@@ -162,9 +165,13 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			l.changed(b)
 		case r := <-l.results:
-			l.ended(r)
+			if ctx.Err() == nil { // else what failed, the end has cut short
+				l.ended(r)
+			}
 		case p := <-l.prepared:
-			l.readAgain(p)
+			if ctx.Err() == nil {
+				l.readAgain(p)
+			}
 		case o := <-l.observed:
 			l.observe(ctx, o)
 		case p := <-l.programs:
@@ -195,6 +202,9 @@ func (l *loop) run(ctx context.Context) error {
 // advance starts whatever can start, until nothing more can.
 func (l *loop) advance(ctx context.Context) (done bool, err error) {
 	for {
+		if ctx.Err() != nil { // what is not started then was not done, and nothing is said of it
+			return true, context.Cause(ctx)
+		}
 		for _, t := range l.flights {
 			report := l.e.skipped(t.turn.want)
 			list := t.next(ctx, func(a Action, reason string) {
@@ -209,9 +219,6 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 			l.flights = slices.Delete(l.flights, i, i+1)
 			l.settle(t)
 			continue
-		}
-		if ctx.Err() != nil {
-			return true, context.Cause(ctx)
 		}
 		if l.attend(ctx) || l.startProject(ctx) || l.startGroup() || l.startUnfinished() {
 			continue
@@ -283,6 +290,7 @@ func (l *loop) changed(b watch.Batch) {
 	}
 	l.seq++
 	base := l.want.Input.Project.WorkingDir
+	b.Changes = append(b.Changes, l.readMeanwhile(b)...)
 	for _, c := range b.Changes {
 		if l.set.redefines(c.Path) {
 			if l.projectDirt == nil {
@@ -435,6 +443,8 @@ func transient(v Verb, err error) bool {
 	switch v {
 	case Load, Apply, Prune, Sync, Restart:
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, ErrCannotSync)
+	case Rerun:
+		return !errors.Is(err, context.Canceled) && !errors.Is(err, ErrNoSupervisor) && !programEnded(err)
 	}
 	return false
 }

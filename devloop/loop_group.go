@@ -150,6 +150,12 @@ func (l *loop) ended(r result) {
 	a := r.flight.plan.Actions[r.id-1]
 	i := slices.IndexFunc(l.flights, func(t *trip) bool { return t.flight == r.flight })
 	l.takeFacts(l.flights[i].turn, a, r.err)
+	switch a.Verb {
+	case Sync:
+		l.synced[a.Service] = l.e.deps.Clock.Now()
+	case Rerun:
+		l.takeStarts(l.flights[i].turn)
+	}
 	l.actionEnded(l.flights[i], a.ID)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ func (e *ProgramEnded) Error() string {
 	return text
 }
 
+// programEnded reports whether err is that a program has ended.
+func programEnded(err error) bool { return errors.As(err, new(*ProgramEnded)) }
+
 // programState is news of the program of one container.
 type programState struct {
 	service string
@@ -44,6 +48,7 @@ const steadyAfter = 3 * time.Second
 // watchPrograms has the programs of supervised containers watched, of each
 // container that is there, and of no other.
 func (l *loop) watchPrograms(ctx context.Context, alive map[string]bool) {
+	maps.DeleteFunc(l.starts, func(id string, _ int) bool { return !alive[id] })
 	for id, stop := range l.attended {
 		if !alive[id] {
 			stop()
@@ -127,8 +132,8 @@ func (l *loop) watchProgram(ctx context.Context, service string, pod model.PodSt
 func (l *loop) program(p programState) {
 	id := p.pod.ContainerID
 	s := l.services[p.service]
-	if l.attended[id] == nil || s == nil {
-		return // it is gone
+	if l.attended[id] == nil || s == nil || p.program.Starts < l.starts[id] {
+		return // it is gone, or this was before it was started again
 	}
 	if !p.program.Running && p.program.Starts > 0 && (p.program.Status != 0 || p.program.Failure != "") {
 		l.crashed[id] = p
@@ -137,6 +142,19 @@ func (l *loop) program(p programState) {
 	delete(l.crashed, id)
 	if p.steady && s.ended && s.failed != nil && s.pending == nil && !l.anyCrashed(p.service) {
 		l.recover(p.service, s)
+	}
+}
+
+// takeStarts takes over how often programs have been started, and forgets what
+// was said of them before: it may come long after they have been started again.
+func (l *loop) takeStarts(t *turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, starts := range t.starts {
+		l.starts[id] = starts
+		if l.crashed[id].program.Starts < starts {
+			delete(l.crashed, id)
+		}
 	}
 }
 

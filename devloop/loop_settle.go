@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-dev/berth/infra/model"
 )
 
 // verdict is how a flight went for one service.
@@ -53,23 +55,52 @@ func (l *loop) settle(t *trip) {
 	l.resume()
 }
 
-// markSeen notes which containers of a service have all of the ledger now.
-// Where a sync failed, it is not known how far it got.
+// markSeen notes which containers of a service have all of the ledger now, and
+// programs that know. Where a sync failed, it is not known how far it got.
 func (l *loop) markSeen(t *trip, service string) {
 	seen := maps.Clone(l.have.Seen)
 	t.turn.mu.Lock()
-	for _, id := range t.turn.synced[service] {
-		seen[id] = true
-	}
+	synced := t.turn.synced[service]
 	t.turn.mu.Unlock()
+	for _, p := range synced {
+		seen[p.ContainerID] = true
+	}
 	for i, o := range t.outcomes {
-		if a := t.plan.Actions[i]; a.Verb == Sync && a.Service == service && o.err != nil {
+		a := t.plan.Actions[i]
+		switch {
+		case a.Service != service || o.succeeded():
+		case a.Verb == Sync && o.err != nil:
 			for _, p := range l.have.Services[service].Pods {
 				delete(seen, p.ContainerID)
+			}
+		case a.Verb == Rerun && !programEnded(o.err): // those that were new still run what they had
+			for _, p := range synced {
+				if !t.turn.have.Seen[p.ContainerID] {
+					delete(seen, p.ContainerID)
+				}
 			}
 		}
 	}
 	l.have.Seen = seen
+	l.addPods(t, service, synced)
+}
+
+// addPods adds the pods of a service that a turn has found by itself to those
+// that were observed: what changes before the observation has caught up must
+// reach them, too. Should they be gone by then, the observation tells.
+func (l *loop) addPods(t *trip, service string, synced []model.PodState) {
+	state, there := l.have.Services[service]
+	known := slices.Concat(state.Pods, t.turn.have.Services[service].Pods)
+	found := slices.DeleteFunc(slices.Clone(synced), func(p model.PodState) bool {
+		return slices.ContainsFunc(known, func(k model.PodState) bool { return k.ContainerID == p.ContainerID })
+	})
+	if !there || len(found) == 0 {
+		return
+	}
+	state.Pods = slices.Concat(state.Pods, found)
+	services := maps.Clone(l.have.Services)
+	services[service] = state
+	l.have.Services = services
 }
 
 // judge looks at what the flight did for one service.
@@ -100,7 +131,7 @@ func (l *loop) judge(t *trip, service string) verdict {
 // was missed has it to come.
 func (v verdict) left(d dirt) dirt {
 	if v.done[Sync] {
-		d.files, d.resync = nil, false
+		d.files, d.resync = nil, d.resync && v.missed[Rerun] && !programEnded(v.err)
 	}
 	if v.done[Rerun] {
 		d.rerun = false
@@ -188,7 +219,7 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 // fail notes that a service does not serve and what is left to be done for it.
 // It returns when that is tried again, "" for with the next change.
 func (l *loop) fail(s *serviceState, d dirt, v verdict) (why string) {
-	s.failed, s.late, s.waiting, s.ended = v.err, v.verb == Wait, nil, v.verb == Rerun
+	s.failed, s.late, s.waiting, s.ended = v.err, v.verb == Wait, nil, programEnded(v.err)
 	if !v.done[Apply] && !s.ended && d.apply == "" {
 		d.apply = "not applied before"
 	}

@@ -175,7 +175,8 @@ func (p *planner) wait(service string, condition model.WaitCondition, cause stri
 // sync plans what happens inside the containers of the service called name,
 // which runs in the pods of s. When those pods are replaced by this plan it
 // comes after the new ones have started, and if they never do, it still happens
-// to the old ones: a failed rebuild must not lose what was to be synced.
+// to the old ones: a failed rebuild must not lose what was to be synced. When
+// they stay, nobody waits for one that does not come to run.
 func (p *planner) sync(s translate.Service, name string) {
 	work, dirty := p.dirty.Sync[name]
 	fresh := p.applied[s.Name] != 0 && len(p.have.Ledger[name]) > 0
@@ -187,7 +188,10 @@ func (p *planner) sync(s translate.Service, name string) {
 	}
 	var settled, last []int
 	if p.applied[s.Name] != 0 {
-		settled = []int{p.applied[s.Name], p.wait(s.Name, model.WaitStarted, "to sync into it")}
+		settled = []int{p.applied[s.Name]}
+		if p.replaces(s) {
+			settled = append(settled, p.wait(s.Name, model.WaitStarted, "to sync into it"))
+		}
 	}
 	then := func(a Action) {
 		a.Service, a.Cause, a.After, a.AfterAny = name, work.Cause, last, settled
@@ -203,6 +207,15 @@ func (p *planner) sync(s translate.Service, name string) {
 	if len(work.Exec) > 0 {
 		then(Action{Verb: Exec})
 	}
+}
+
+// replaces reports whether the plan may give s other pods than it has. An Apply
+// for no other reason than that the last was not seen to its end does not.
+func (p *planner) replaces(s translate.Service) bool {
+	if _, there := p.have.Services[s.Name]; !there || p.dirty.All != "" || p.restarted[s.Name] || p.follows(s) != "" {
+		return true
+	}
+	return slices.ContainsFunc(p.want.podImages(s.Name), func(img translate.Image) bool { return p.ready[img.Ref] != 0 })
 }
 
 // filesToSync counts what the plan names: containers that are new get all.

@@ -219,6 +219,20 @@ hold service:old, not in the project; --remove-orphans removes it
 [1? 2? 3?] -> #4 service:web, Wait service_healthy, until it serves
 `},
 	{
+		name:    "what runs gets the files at once when an Apply changes nothing, whatever other pods wait for",
+		project: project("p", svc{Name: "web", Image: "w"}), known: []string{"w"}, there: []string{"web"}, loaded: true,
+		ledger: map[string][]model.FileSync{"web": make([]model.FileSync, 5)},
+		dirty: Dirty{
+			Services: map[string]string{"web": "not waited for before"},
+			Sync:     map[string]SyncWork{"web": {Cause: "source changed: a", Files: make([]model.FileSync, 1), Restart: true}},
+		},
+		want: `
+[] -> #1 object:Deployment/web, Apply, not waited for before
+[1?] -> #2 service:web, Sync 5 files, source changed: a
+[2 1?] -> #3 service:web, Rerun, source changed: a
+[1 2? 3?] -> #4 service:web, Wait service_healthy, until it serves
+`},
+	{
 		name:    "after a rebuild the new pods get what was synced before, and so do the old ones if it fails",
 		project: project("p", svc{Name: "web", Build: build}), known: []string{"p-web"}, there: []string{"web"}, loaded: true,
 		ledger: map[string][]model.FileSync{"web": make([]model.FileSync, 5)},

@@ -134,7 +134,7 @@ func (t *turn) sync(ctx context.Context, service string) error {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.synced[service] = append(t.synced[service], pod.ContainerID)
+		t.synced[service] = append(t.synced[service], pod)
 		return nil
 	})
 	return wrap(err, "sync %d files into service %q", len(work.Files), service)
@@ -161,7 +161,13 @@ func (t *turn) rerun(ctx context.Context, service string) error {
 		if !work.Restart && t.have.Seen[pod.ContainerID] {
 			return nil
 		}
-		return t.deps.Syncer.Restart(ctx, pod)
+		program, err := t.deps.Syncer.Restart(ctx, pod)
+		if program.Starts > 0 { // else it is not known whether it was started
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.starts[pod.ContainerID] = program.Starts
+		}
+		return err
 	})
 	return wrap(err, "restart the program of service %q", service)
 }

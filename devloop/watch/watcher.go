@@ -27,7 +27,7 @@ type Notice struct{ Text, Hint string }
 type Batch struct {
 	Changes []model.FileChange // removals, then writes, each sorted by path; directories included
 	Same    []string           // files that were saved without a change, sorted
-	Saved   time.Time          // when the first of the changed files was written, as far as the file system tells
+	Saved   time.Time          // when the first of these files was written, as far as the file system tells
 	First   time.Time          // when the first event came
 	Flushed time.Time          // when the burst was over
 }
@@ -316,12 +316,18 @@ func (w *Watcher) report(batch *Batch, first time.Time) *Batch {
 // tell: those of a checkout or a copy may lie long before.
 func (w *Watcher) savedAt(b Batch) time.Time {
 	saved := b.First
-	for _, c := range b.Changes {
-		if f, ok := w.tree.file(c.Path); ok {
+	look := func(path string) {
+		if f, ok := w.tree.file(path); ok {
 			if at := time.Unix(0, f.mtime); at.Before(saved) && b.First.Sub(at) < time.Second {
 				saved = at
 			}
 		}
+	}
+	for _, c := range b.Changes {
+		look(c.Path)
+	}
+	for _, path := range b.Same {
+		look(path)
 	}
 	return saved
 }

@@ -44,21 +44,23 @@ func (s *syncer) Sync(ctx context.Context, pod model.PodState, files []model.Fil
 }
 
 // Restart starts the container's program again in place.
-func (s *syncer) Restart(ctx context.Context, pod model.PodState) error {
+func (s *syncer) Restart(ctx context.Context, pod model.PodState) (model.Program, error) {
 	a, err := s.agentOf(pod)
 	if err != nil {
-		return err
+		return model.Program{}, err
 	}
 	p, err := a.Restart(ctx, pod.ContainerID)
-	switch {
-	case errors.Is(err, agent.ErrNoSupervisor):
-		return devloop.ErrNoSupervisor
-	case err != nil:
-		return err
-	case !p.Running:
-		return &devloop.ProgramEnded{Pod: pod.Name, Program: s.program(ctx, a, pod, p)}
+	if errors.Is(err, agent.ErrNoSupervisor) {
+		return model.Program{}, devloop.ErrNoSupervisor
 	}
-	return nil
+	if err != nil {
+		return model.Program{}, err
+	}
+	program := s.program(ctx, a, pod, p)
+	if !p.Running {
+		err = &devloop.ProgramEnded{Pod: pod.Name, Program: program}
+	}
+	return program, err
 }
 
 // AwaitProgram returns when the container's program has been started or has

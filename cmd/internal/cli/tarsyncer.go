@@ -48,7 +48,9 @@ func missing(command []string, stderr string) string {
 }
 
 // Restart is not possible: nothing starts the program again in its container.
-func (tarSyncer) Restart(context.Context, model.PodState) error { return devloop.ErrNoSupervisor }
+func (tarSyncer) Restart(context.Context, model.PodState) (model.Program, error) {
+	return model.Program{}, devloop.ErrNoSupervisor
+}
 
 // AwaitProgram is not possible: nobody watches the program.
 func (tarSyncer) AwaitProgram(context.Context, model.PodState, model.Program) (model.Program, error) {
