@@ -121,3 +121,57 @@ func TestStatusSaysWhatFailsUntilItIsCured(t *testing.T) {
 		t.Errorf("status %q: web is not in the project any more", s)
 	}
 }
+
+func TestDevIsPipedOnStandardOutput(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts devOptions
+		out  string
+		err  string
+	}{
+		"piped": {devOptions{}, "db |  ready\n✔ db  recovered\n", ""},
+		"once":  {devOptions{onceOptions: onceOptions{once: true}}, "", "db |  ready\n✔ db  recovered\n"},
+		"json":  {devOptions{upOptions: upOptions{format: "json"}}, `"event":"log","service":"db","line":" ready"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			app := &App{Streams: Streams{Out: &out, Err: &errOut}}
+			app.global.progress = "auto"
+			v := app.newDevView(c.opts)
+			v.name([]string{"db"})
+			v.started()
+			v.log("db", " ready")
+			v.event(devloop.Event{Kind: devloop.EventServing, Service: "db", Cause: "recovered"})
+			v.close()
+			if !strings.Contains(out.String(), c.out) || c.out == "" && out.Len() > 0 || errOut.String() != c.err {
+				t.Errorf("standard output %q, standard error %q", out.String(), errOut.String())
+			}
+			for line := range strings.Lines(out.String()) {
+				if c.opts.format == "json" && !strings.HasPrefix(line, `{"time":"`) {
+					t.Errorf("%q has no time", line)
+				}
+			}
+		})
+	}
+}
+
+func TestLogsOfDevAreThoseOfTheNamedServices(t *testing.T) {
+	no := false
+	p := &types.Project{Services: types.Services{
+		"web": {Name: "web"}, "db": {Name: "db"}, "metrics": {Name: "metrics", Attach: &no},
+	}}
+	shown := func(only string, named ...string) string {
+		var out bytes.Buffer
+		v := &devView{console: ui.NewConsole(&out, nil, false, false), quiet: quietOf(p, named), only: only}
+		for _, name := range p.ServiceNames() {
+			v.log(name, "")
+		}
+		return strings.Join(strings.Fields(strings.ReplaceAll(out.String(), "|", "")), " ")
+	}
+	for _, c := range []struct{ only, named, want string }{
+		{"", "", "db web"}, {"", "web", "web"}, {"db", "web", "db"}, {"metrics", "", "metrics"},
+	} {
+		if got := shown(c.only, strings.Fields(c.named)...); got != c.want {
+			t.Errorf("only %q, named %q: %q, want %q", c.only, c.named, got, c.want)
+		}
+	}
+}
