@@ -78,12 +78,12 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	defer quit()
 	view := app.newDevView(opts)
 	defer view.close()
-	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug, named: opts.named(up)})
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.loopEvent, debug: opts.debug, named: opts.named(up)})
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	view.quiet = quietOf(s.input.Project, services)
+	view.quiet, view.debug = quietOf(s.input.Project, services), s.debug
 	if view.events != nil { // a reader of events hears what the terminal has been told
 		for _, w := range s.source.Warnings {
 			view.event(devloop.Event{Time: time.Now(), Kind: devloop.EventWarn, Why: w.String()})
@@ -129,6 +129,18 @@ func (v *devView) event(e devloop.Event) {
 		v.console.Line(line)
 	}
 	v.note(e)
+}
+
+// loopEvent shows an event that the loop sends, and what it means for the
+// debugger.
+func (v *devView) loopEvent(e devloop.Event) {
+	v.event(e)
+	if v.debug == nil || e.Kind != devloop.EventFailed || e.Service != v.debug.service {
+		return
+	}
+	if text := v.debug.missing(e.Error); text != "" {
+		v.sayDebug(e.Service, text)
+	}
 }
 
 // quietOf tells the services whose logs are shown only when the user asks for

@@ -29,6 +29,7 @@ type devView struct {
 	builds  superseded     // by rebuilds that serve
 	restore func()         // gives the terminal back as it was
 
+	debug    *debugging                // nil: no service is debugged
 	terminal bool                      // there is one to draw on
 	quiet    func(service string) bool // whether its logs are shown only when asked for; nil: of none
 
