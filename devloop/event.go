@@ -26,6 +26,8 @@ const (
 	EventProject  EventKind = "project"  // the compose file changed and was read again
 	EventOutput   EventKind = "output"   // one line of output of a command the rules run
 	EventWarn     EventKind = "warn"     // something the user should know
+	EventLog      EventKind = "log"      // one line of a service's log; who shows the loop adds it
+	EventDebug    EventKind = "debug"    // news of a service's debugger; who shows the loop adds it
 )
 
 // An Event is one thing that happened in the loop.
@@ -38,12 +40,13 @@ type Event struct {
 	Cause    string // source changed: app/main.go (+3)
 	Action   string // the rung of the ladder: sync, sync+restart, sync+exec, restart, rebuild, apply
 	Why      string // why this rung, or why not now
+	How      string // how a rebuilt image came to its pods, and why so
 	Files    int    // how many files
 	Replicas int    // on how many replicas it serves
 	Steps    []Step // the waterfall
 	Total    Millis // from the save to serving
 	Error    error  // why it failed
-	Line     string // of EventOutput
+	Line     string // of EventOutput, EventLog and EventDebug; of EventWarn what can be done
 }
 
 // A Step is one bar of the waterfall.
@@ -86,6 +89,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Cause    string    `json:"cause,omitempty"`
 		Action   string    `json:"action,omitempty"`
 		Why      string    `json:"why,omitempty"`
+		How      string    `json:"how,omitempty"`
 		Files    int       `json:"files,omitempty"`
 		Replicas int       `json:"replicas,omitempty"`
 		Steps    []Step    `json:"steps,omitempty"`
@@ -94,7 +98,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Line     string    `json:"line,omitempty"`
 	}{
 		Time: e.Time.UTC().Format(time.RFC3339Nano), Kind: e.Kind, Service: e.Service, Phase: e.Phase, Seq: e.Seq, Cause: e.Cause, Action: e.Action,
-		Why: e.Why, Files: e.Files, Replicas: e.Replicas, Steps: e.Steps, Line: e.Line,
+		Why: e.Why, How: e.How, Files: e.Files, Replicas: e.Replicas, Steps: e.Steps, Line: e.Line,
 	}
 	if e.Kind == EventServing {
 		out.Total = &e.Total

@@ -34,7 +34,13 @@ func newFlight(plan Plan, limits map[Verb]int) *flight {
 }
 
 // errSuperseded is the cause that ends work given up for a newer change.
-var errSuperseded = errors.New("given up for a newer change")
+var errSuperseded error = superseded{}
+
+// superseded is a cancel (context.Canceled) that says why.
+type superseded struct{}
+
+func (superseded) Error() string        { return "given up for a newer change" }
+func (superseded) Is(target error) bool { return target == context.Canceled }
 
 // next settles what can never start, calling skipped for each, and returns
 // what starts now with the context of each.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/berth-dev/berth/infra/model"
@@ -278,7 +277,7 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 		Files: len(d.paths) + d.more, Replicas: int(svc.Replicas), Total: since(m.saved, now),
 	}
 	t.turn.mu.Lock()
-	ev.Why = strings.Join(slices.DeleteFunc([]string{ev.Why, t.turn.how[l.want.carrier(service)]}, func(s string) bool { return s == "" }), "; ")
+	ev.How = t.turn.how[l.want.carrier(service)]
 	t.turn.mu.Unlock()
 	step := func(name string, took Millis) {
 		if took > 0 {

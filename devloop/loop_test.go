@@ -41,6 +41,7 @@ type session struct {
 	eventMu sync.Mutex
 	events  []Event
 	news    chan struct{}
+	onEvent func(Event) // is told of every event in the loop; nil: nobody
 
 	commands chan Command
 	cancel   context.CancelFunc
@@ -115,6 +116,9 @@ func (s *session) dev(opts DevOptions) {
 }
 
 func (s *session) event(e Event) {
+	if s.onEvent != nil {
+		s.onEvent(e)
+	}
 	s.eventMu.Lock()
 	defer s.eventMu.Unlock()
 	s.events = append(s.events, e)
@@ -193,7 +197,7 @@ func TestEditOfABuildContextRebuilds(t *testing.T) {
 	s.write("web/main.go", "v2")
 	s.holds("web", "/app/main.go", "v2")
 	e := s.kind(1, EventServing, "web")
-	if e.Phase != PhaseServing || e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context; swapped in place" || e.Replicas != 3 || e.Total <= 0 {
+	if e.Phase != PhaseServing || e.Action != "rebuild" || e.Cause != "source changed: web/main.go" || e.Why != "build context" || e.How != "swapped in place" || e.Replicas != 3 || e.Total <= 0 {
 		t.Errorf("event %+v", e)
 	}
 	var names []string
@@ -273,12 +277,12 @@ func TestLatestChangeCancelsTheRunningBuild(t *testing.T) {
 	s.set(svc{Name: "web", Build: s.buildOf("web")})
 	s.dev(DevOptions{})
 	s.up()
-	cancelled := make(chan struct{})
+	cancelled := make(chan error, 1)
 	s.mu.Lock()
 	s.brake = func(ctx context.Context, what string) error {
 		if what == "build p-web" && s.logged("build p-web") == 2 {
 			<-ctx.Done()
-			close(cancelled)
+			cancelled <- context.Cause(ctx)
 			return ctx.Err()
 		}
 		return nil
@@ -287,7 +291,9 @@ func TestLatestChangeCancelsTheRunningBuild(t *testing.T) {
 	s.write("web/main.go", "v2")
 	s.until("the build runs", func() bool { return s.running["build"] == 1 })
 	s.write("web/main.go", "v3")
-	<-cancelled
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Errorf("what is given up looks like a failure: %v", err)
+	}
 	s.holds("web", "/app/main.go", "v3")
 	s.kind(1, EventCancel, "web")
 	s.kind(1, EventServing, "web")
@@ -705,6 +711,35 @@ func TestStopInTheMiddleOfAnything(t *testing.T) {
 	}
 }
 
+// The user who ends the loop is not told that everything has failed.
+func TestWhatEndsWithTheLoopHasNotFailed(t *testing.T) {
+	for range 3 { // what is looked at first is left to chance
+		s := newSession(t, map[string]string{"web/main.go": "v1"})
+		s.set(svc{Name: "web", Build: s.buildOf("web")}, svc{Name: "db", Image: "d"})
+		s.brake = func(ctx context.Context, entry string) error {
+			if strings.HasPrefix(entry, "wait") {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		s.onEvent = func(e Event) {
+			if e.Kind == EventChange { // the loop is at work when it is to end
+				s.cancel()
+				s.until("nothing runs", func() bool { return s.running["wait"] == 0 })
+			}
+		}
+		s.dev(DevOptions{})
+		s.until("both are waited for", func() bool { return s.running["wait"] == 2 })
+		s.write("web/main.go", "v2")
+		err := <-s.done
+		s.done <- err
+		if text := s.eventText(); strings.Contains(text, `"failed"`) || strings.Contains(text, "canceled") {
+			t.Fatal(text)
+		}
+	}
+}
+
 // TestStormConverges edits, breaks and heals at random, with faults in engine
 // and cluster, and wants every container to have the files on disk in the end.
 func TestStormConverges(t *testing.T) {
@@ -922,6 +957,19 @@ func TestEventsAsJSONAndWaterfall(t *testing.T) {
 	if string(data) != want {
 		t.Errorf("got  %s\nwant %s", data, want)
 	}
+	all := Event{
+		Time: time.Unix(0, 0), Kind: EventFailed, Service: "web", Phase: PhaseFailed, Seq: 3, Cause: "c", Action: "rebuild", Why: "w", How: "h",
+		Files: 2, Replicas: 3, Error: errors.New("no\nroom"), Line: "l",
+	}
+	data, err = all.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = `{"time":"1970-01-01T00:00:00Z","event":"failed","service":"web","phase":"failed","seq":3,"cause":"c","action":"rebuild","why":"w","how":"h",` +
+		`"files":2,"replicas":3,"error":"no\nroom","line":"l"}`
+	if string(data) != want {
+		t.Errorf("the README promises another form: got  %s\nwant %s", data, want)
+	}
 	if got := e.Waterfall(); got != "watch 2 · build 140 -> serving in 142 ms" {
 		t.Error(got)
 	}
@@ -1012,15 +1060,15 @@ func TestRebuildSwapsTheImageOrSaysWhyNot(t *testing.T) {
 	if !unrecorded() {
 		t.Error("every save fills the engine's history of builds")
 	}
-	if e := s.kind(1, EventServing, "web"); !strings.HasSuffix(e.Why, "; swapped in place") {
-		t.Errorf("why: %q", e.Why)
+	if e := s.kind(1, EventServing, "web"); e.How != "swapped in place" {
+		t.Errorf("how: %q", e.How)
 	}
 	s.mu.Lock()
 	s.noSwap = "more than its image has changed"
 	s.mu.Unlock()
 	s.write("web/main.go", "v3")
 	s.holds("web", "/app/main.go", "v3")
-	if e := s.kind(2, EventServing, "web"); !strings.HasSuffix(e.Why, "; rolled out: more than its image has changed") {
-		t.Errorf("why: %q", e.Why)
+	if e := s.kind(2, EventServing, "web"); e.How != "rolled out: more than its image has changed" {
+		t.Errorf("how: %q", e.How)
 	}
 }

@@ -34,11 +34,11 @@ type turn struct {
 	loads    []model.NodeLoad
 	ports    []model.PublishedPort
 	steps    map[stepKey]time.Duration
-	loaded   []string            // ImageFacts.Ref of images that every node has now
-	how      map[string]string   // by service, how its new image came to its pods
+	loaded   []string                    // ImageFacts.Ref of images that every node has now
+	how      map[string]string           // by service, how its new image came to its pods
 	synced   map[string][]model.PodState // by service, those whose containers have the whole ledger now
 	starts   map[string]int              // how often the programs of containers had been started after this turn had it done
-	late     time.Time           // when its waits are given up; zero before the first
+	late     time.Time                   // when its waits are given up; zero before the first
 
 	work   map[string]SyncWork
 	output func(service, line string) // of commands the rules run

@@ -212,7 +212,7 @@ func (b *bench) edit(ctx context.Context, d *devtest.Dev, dir, path string, repl
 			return errors.New(e.Error)
 		}
 		r.add(e)
-		fmt.Fprintf(b.log, "%s x%d: edit %d served in %s, berth says %.0f ms (%s)\n", path, replicas, n+1, r.took[n].Round(time.Millisecond), e.TotalMS, e.Why)
+		fmt.Fprintf(b.log, "%s x%d: edit %d served in %s, berth says %.0f ms (%s)\n", path, replicas, n+1, r.took[n].Round(time.Millisecond), e.TotalMS, cmp.Or(e.How, e.Why))
 	}
 	return nil
 }

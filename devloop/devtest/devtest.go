@@ -17,9 +17,9 @@ import (
 
 // An Event is one line of `berth dev --format json`.
 type Event struct {
-	Event, Service, Action, Cause, Why, Error, Line string
-	Files, Replicas                                 int
-	Steps                                           []struct {
+	Event, Service, Action, Cause, Why, How, Error, Line string
+	Files, Replicas                                      int
+	Steps                                                []struct {
 		Name string
 		MS   float64
 	}

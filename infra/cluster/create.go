@@ -53,12 +53,7 @@ func (m *Manager) Create(ctx context.Context, s Spec, sink progress.Sink, step S
 	n.say("looking at the engine")
 	defer n.beat()()
 	info, err := m.create(ctx, s, n, sink, step)
-	if err != nil {
-		n.task.Fail(err)
-		return info, err
-	}
-	n.task.Done(fmt.Sprintf("%d nodes, Kubernetes %s, context %s", len(info.Nodes), info.Kubernetes, info.Context))
-	return info, nil
+	return info, n.task.End(err, fmt.Sprintf("%d nodes, Kubernetes %s, context %s", len(info.Nodes), info.Kubernetes, info.Context))
 }
 
 func (m *Manager) create(ctx context.Context, s Spec, n *narrator, sink progress.Sink, step Step) (_ Info, err error) {

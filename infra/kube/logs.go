@@ -135,7 +135,7 @@ func (f *logFollower) follow(ctx context.Context) error {
 			return ctx.Err()
 		}
 		refused := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
-		if err != nil && !passing(err) && !apierrors.IsBadRequest(err) && !errors.Is(err, io.ErrUnexpectedEOF) && (!refused || !allowed) {
+		if err != nil && !laterPerhaps(err) && (!refused || !allowed) {
 			return err
 		}
 		if err := sleep(ctx, delay); err != nil {
@@ -143,6 +143,13 @@ func (f *logFollower) follow(ctx context.Context) error {
 		}
 		delay = min(2*delay, 2*time.Second)
 	}
+}
+
+// laterPerhaps reports whether a log that cannot be read now may be read later:
+// an internal error is what the API server makes of a kubelet that does not
+// answer, because its node has stopped.
+func laterPerhaps(err error) bool {
+	return passing(err) || apierrors.IsBadRequest(err) || apierrors.IsInternalError(err) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // status is the container's status and whether it runs or will run again.

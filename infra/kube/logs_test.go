@@ -2,12 +2,21 @@ package kube
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 )
 
 // stamp is the time of the n-th second, as the kubelet writes it.
@@ -71,5 +80,108 @@ func TestTimeIsSplitFromALine(t *testing.T) {
 		if _, text := splitTime(line); text != want {
 			t.Errorf("%q: %q, want %q", line, text, want)
 		}
+	}
+}
+
+// logServer answers for the pod web, which runs, and for its log by turns.
+func logServer(t *testing.T, log func(turn int32, w http.ResponseWriter, r *http.Request)) *Client {
+	t.Helper()
+	var turn atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/log") {
+			log(turn.Add(1), w, r)
+			return
+		}
+		status := corev1.ContainerStatus{Name: "app", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
+		_ = json.NewEncoder(w).Encode(corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "web"},
+			Status:     corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{status}},
+		})
+	}))
+	t.Cleanup(server.Close)
+	client, err := newClient(&rest.Config{Host: server.URL}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func TestFollowedLogsOutliveTheirNode(t *testing.T) {
+	client := logServer(t, func(turn int32, w http.ResponseWriter, _ *http.Request) {
+		switch turn {
+		case 1:
+			fmt.Fprintf(w, "%s one\n", stamp(1)) // and the node stops
+		case 2, 3:
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusInternalServerError)
+			_ = json.NewEncoder(w).Encode(metav1.Status{
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: http.StatusInternalServerError,
+				Message: `Get "https://10.0.0.3:10250/containerLogs/ns/web/app": dial tcp 10.0.0.3:10250: connect: no route to host`,
+			})
+		default:
+			fmt.Fprintf(w, "%s one\n%s two\n", stamp(1), stamp(2))
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	err := client.Logs(ctx, "ns", "web", LogOptions{Container: "app", Follow: true, Tail: -1}, func(l LogLine) {
+		if got = append(got, l.Text); l.Text == "two" {
+			cancel()
+		}
+	})
+	if strings.Join(got, " ") != "one two" || ctx.Err() == nil {
+		t.Errorf("got %q, error %v", got, err)
+	}
+}
+
+func TestPodsMadeSinceAreReadFromTheirBeginning(t *testing.T) {
+	begun := time.Date(2026, 3, 1, 12, 0, 0, 500, time.UTC)
+	pod := func(name string, made time.Time) corev1.Pod {
+		return corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(made)},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}},
+			Status: corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{
+				{Name: "app", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}},
+			}},
+		}
+	}
+	pods := map[string]corev1.Pod{"old": pod("old", begun.Add(-time.Hour)), "new": pod("new", begun.Truncate(time.Second))}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, isLog := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/ns/pods/"), "/log")
+		switch {
+		case isLog && r.URL.Query().Get("tailLines") == "":
+			fmt.Fprintf(w, "%s %s began\n%s %s went on\n", stamp(1), name, stamp(2), name)
+		case isLog:
+			fmt.Fprintf(w, "%s %s went on\n", stamp(2), name)
+		case r.URL.Query().Get("watch") != "":
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case pods[name].Name != "":
+			_ = json.NewEncoder(w).Encode(pods[name])
+		default:
+			_ = json.NewEncoder(w).Encode(corev1.PodList{Items: []corev1.Pod{pods["old"], pods["new"]}})
+		}
+	}))
+	defer server.Close()
+	client, err := newClient(&rest.Config{Host: server.URL}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	_ = client.Tail(ctx, "ns", TailOptions{
+		LogOptions: LogOptions{Follow: true, Tail: 1}, Whole: begun,
+		Want: func(*corev1.Pod, string) bool { return true },
+	}, func(_ *corev1.Pod, l LogLine) {
+		if got = append(got, l.Text); len(got) == 3 {
+			cancel()
+		}
+	})
+	slices.Sort(got)
+	if want := "new began|new went on|old went on"; strings.Join(got, "|") != want {
+		t.Errorf("got %q, want %q", strings.Join(got, "|"), want)
 	}
 }

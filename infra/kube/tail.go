@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +15,7 @@ type TailOptions struct {
 	LogOptions        // Container is left empty
 	Selector   string // labels of the pods
 	Want       func(pod *corev1.Pod, container string) bool
+	Whole      time.Time       // with Follow: of pods made since then all lines are read, whatever Tail says; zero: of those alone that start later
 	Finish     <-chan struct{} // once it is closed no more containers are followed, and Tail returns when those have ended that are; nil: never
 }
 
@@ -119,6 +121,11 @@ func mergeLogs(ctx context.Context, sources []*logSource, emit func(*corev1.Pod,
 	return firstErr
 }
 
+// whole reports whether all lines of a pod are read, because it was made since.
+func (o TailOptions) whole(pod *corev1.Pod) bool {
+	return !o.Whole.IsZero() && !pod.CreationTimestamp.Time.Before(o.Whole.Truncate(time.Second)) // which is of whole seconds
+}
+
 func (c *Client) tailFollow(ctx context.Context, namespace string, o TailOptions, emit func(*corev1.Pod, LogLine)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var (
@@ -155,7 +162,7 @@ func (c *Client) tailFollow(ctx context.Context, namespace string, o TailOptions
 			followed[key] = true
 			options := o.LogOptions
 			options.Container, options.Earlier = spec.Name, o.Earlier && ranBefore(pod, spec.Name)
-			if !first {
+			if !first || o.whole(pod) {
 				options.Tail = -1
 			}
 			followers.Go(func() {

@@ -67,8 +67,11 @@ func (app *App) docker(ctx context.Context) (*docker.Client, error) {
 }
 
 // color reports whether text for people may be coloured (https://no-color.org).
-func (app *App) color() bool {
-	return app.Getenv("NO_COLOR") == "" && app.Getenv("TERM") != "dumb" && isTerminal(app.Err)
+func (app *App) color() bool { return app.colorOn(app.Err) }
+
+// colorOn is color for another stream than standard error.
+func (app *App) colorOn(stream io.Writer) bool {
+	return app.Getenv("NO_COLOR") == "" && app.Getenv("TERM") != "dumb" && isTerminal(stream)
 }
 
 // close ends what the App opened.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
@@ -35,7 +36,7 @@ func newDevCommand(app *App) *cobra.Command {
 		Short:   "Start the services, then rebuild and restart them as you save",
 		Long: `Do what up does, then watch: the files of develop.watch rules, the build contexts
 of services without such rules, and the compose file itself. Every change is
-brought to all replicas; the logs of all services follow. On a terminal the keys
+brought to all replicas; the logs of the services follow. On a terminal the keys
 r (rebuild), s (restart), l (whose logs), o (open) and q (quit) work.
 
 With --once it ends when everything serves, as CI wants it:
@@ -72,17 +73,18 @@ func (o devOptions) named(up devloop.UpOptions) []string {
 
 // dev runs the loop until the user ends it.
 func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions, opts devOptions) error {
-	outer := ctx
+	outer, begun := ctx, time.Now()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	view := app.newDevView(opts.format)
+	view := app.newDevView(opts)
 	view.once = opts.once
 	defer view.close()
-	s, err := app.newSession(ctx, services, sessionOptions{events: view.event, debug: opts.debug, named: opts.named(up)})
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.loopEvent, debug: opts.debug, named: opts.named(up)})
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	view.quiet, view.debug = quietOf(s.input.Project, services), s.debug
 	if view.events != nil { // a reader of events hears what the terminal has been told
 		for _, w := range s.source.Warnings {
 			view.event(devloop.Event{Time: time.Now(), Kind: devloop.EventWarn, Why: w.String()})
@@ -104,7 +106,7 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 				logs.Go(func() { view.forwardDebugger(ctx, s) })
 			}
 			if !opts.noLogs {
-				logs.Go(func() { view.followLogs(ctx, s) })
+				logs.Go(func() { view.followLogs(ctx, s, begun) })
 			}
 		},
 	})
@@ -133,10 +135,34 @@ func (v *devView) event(e devloop.Event) {
 	v.note(e)
 }
 
-// followLogs passes on the logs of all services, those of new pods included.
-func (v *devView) followLogs(ctx context.Context, s *session) {
+// loopEvent shows an event that the loop sends, and what it means for the
+// debugger.
+func (v *devView) loopEvent(e devloop.Event) {
+	v.event(e)
+	if v.debug == nil || e.Kind != devloop.EventFailed || e.Service != v.debug.service {
+		return
+	}
+	if text := v.debug.missing(e.Error); text != "" {
+		v.sayDebug(e.Service, text)
+	}
+}
+
+// quietOf tells the services whose logs are shown only when the user asks for
+// them, as docker compose attaches: those that say `attach: false`, and all but
+// the named ones where some are.
+func quietOf(p *types.Project, named []string) func(service string) bool {
+	return func(service string) bool {
+		attach := p.Services[service].Attach
+		return attach != nil && !*attach || len(named) > 0 && !slices.Contains(named, service)
+	}
+}
+
+// followLogs passes on the logs of all services, those of new pods included:
+// all lines of pods made since dev began, and the last few of others.
+func (v *devView) followLogs(ctx context.Context, s *session, begun time.Time) {
 	err := s.kube.Tail(ctx, s.deploy.Namespace(), kube.TailOptions{
-		LogOptions: kube.LogOptions{Follow: true, Tail: 10},
+		LogOptions: kube.LogOptions{Follow: true, Tail: 10, Earlier: true},
+		Whole:      begun,
 		Selector:   model.LabelProject + "=" + s.input.Project.Name + "," + apply.LabelOneOff + "!=True",
 		Want:       func(*corev1.Pod, string) bool { return true },
 	}, func(pod *corev1.Pod, line kube.LogLine) {
@@ -150,7 +176,7 @@ func (v *devView) followLogs(ctx context.Context, s *session) {
 // sayDebug shows news of the debugger of a service.
 func (v *devView) sayDebug(service, text string) {
 	if v.events != nil {
-		_ = v.events.Encode(map[string]string{"event": "debug", "service": service, "line": text})
+		v.event(devloop.Event{Time: time.Now(), Kind: devloop.EventDebug, Service: service, Line: text})
 		return
 	}
 	v.console.Line("debug " + service + ": " + text)
@@ -158,11 +184,11 @@ func (v *devView) sayDebug(service, text string) {
 
 // log shows one line of a service's log.
 func (v *devView) log(service, text string) {
-	if v.events != nil {
-		_ = v.events.Encode(map[string]string{"event": "log", "service": service, "line": text})
+	if only := v.filter(); only != service && (only != "" || v.quiet != nil && v.quiet(service)) {
 		return
 	}
-	if only := v.filter(); only != "" && only != service {
+	if v.events != nil {
+		v.event(devloop.Event{Time: time.Now(), Kind: devloop.EventLog, Service: service, Line: text})
 		return
 	}
 	v.console.Log(ui.Prefix(v.console.Color(), service, v.nameWidth()), text)

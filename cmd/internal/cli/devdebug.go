@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,78 +14,9 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/berth-dev/berth/infra/kube"
+	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/translate"
 )
-
-// A debugger is how programs of one language are debugged from outside their
-// container.
-type debugger struct {
-	name    string // of what listens on port
-	port    int
-	attach  string            // what the user connects
-	env     map[string]string // makes the program listen
-	command func(program []string) []string
-	needs   string // what the image must have; "" for nothing
-}
-
-// debuggers are tried in order: by the program's name, then by what the image
-// says of itself.
-func debuggers() []debugger {
-	return []debugger{
-		{
-			name: "JDWP", port: 5005, attach: "a Java debugger",
-			env: map[string]string{"JAVA_TOOL_OPTIONS": "-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,address=*:5005"},
-		},
-		{
-			name: "the Node inspector", port: 9229, attach: "chrome://inspect or an editor",
-			env: map[string]string{"NODE_OPTIONS": "--inspect=0.0.0.0:9229"},
-		},
-		{
-			name: "debugpy", port: 5678, attach: "an editor (debug adapter protocol)", needs: "the Python package debugpy",
-			command: func(program []string) []string {
-				listen := []string{"-m", "debugpy", "--listen", "0.0.0.0:5678"}
-				if isPython(program[0]) {
-					return slices.Concat(program[:1], listen, program[1:])
-				}
-				return slices.Concat([]string{"python3"}, listen, []string{"-m"}, program)
-			},
-		},
-		{
-			name: "Delve", port: 2345, attach: "dlv connect", needs: "the program dlv, and a binary with symbols",
-			command: func(program []string) []string {
-				return slices.Concat([]string{"dlv", "exec", "--headless", "--listen=:2345", "--api-version=2", "--accept-multiclient", "--continue", program[0], "--"}, program[1:])
-			},
-		},
-	}
-}
-
-func isPython(program string) bool { return strings.HasPrefix(path.Base(program), "python") }
-
-// debuggerOf chooses by the command line of a service and the environment of
-// its image.
-func debuggerOf(command, env []string) debugger {
-	all := debuggers()
-	hints := [][]string{
-		{"java", "mvn", "gradle", "catalina.sh", "JAVA_VERSION", "JAVA_HOME"},
-		{"node", "npm", "npx", "yarn", "pnpm", "nodemon", "tsx", "NODE_VERSION"},
-		{"gunicorn", "uvicorn", "flask", "celery", "hypercorn", "PYTHON_VERSION"},
-	}
-	for i, names := range hints {
-		for _, word := range command {
-			if slices.Contains(names, path.Base(word)) || i == 2 && isPython(word) {
-				return all[i]
-			}
-		}
-	}
-	for i, names := range hints {
-		for _, variable := range env {
-			if name, _, _ := strings.Cut(variable, "="); slices.Contains(names, name) {
-				return all[i]
-			}
-		}
-	}
-	return all[len(all)-1]
-}
 
 // debugging is one service of a session under its language's debugger.
 type debugging struct {
@@ -119,24 +49,15 @@ func (d *debugging) prepare(in translate.Input) (translate.Input, error) {
 	if !ok {
 		return in, unknownService(name, in.Project.ServiceNames())
 	}
-	chosen, command := debuggerFor(in, s)
-	d.choose(chosen, in.Images[imageOf(in, s)].Ref != "")
-	if chosen.command != nil {
-		if len(command) == 0 {
-			return in, nil // the image is not known yet: nothing is started from this translation
-		}
-		s.Entrypoint, s.Command = types.ShellCommand(chosen.command(command)), nil
+	facts := in.Images[imageOf(in, s)]
+	if facts.Ref == "" {
+		return in, nil // the image is not known yet: nothing is started from this translation
 	}
-	s.Environment = maps.Clone(s.Environment)
-	if s.Environment == nil {
-		s.Environment = types.MappingWithEquals{}
+	chosen, err := d.attach(&s, facts)
+	if err != nil {
+		return in, problem.New(fmt.Sprintf("debug service %q", name), err, debugCure)
 	}
-	for key, value := range chosen.env {
-		if own := s.Environment[key]; own != nil {
-			value = *own + " " + value
-		}
-		s.Environment[key] = &value
-	}
+	d.choose(chosen)
 	s.HealthCheck = &types.HealthCheckConfig{Disable: true}
 	if s.Deploy != nil {
 		deploy := *s.Deploy
@@ -150,40 +71,76 @@ func (d *debugging) prepare(in translate.Input) (translate.Input, error) {
 	return in, nil
 }
 
-// choose notes the debugger that a translation chose; known says whether it saw
-// the image.
-func (d *debugging) choose(chosen debugger, known bool) {
+// debugCure is what helps where berth cannot tell which program to debug.
+const debugCure = "give the service a `command` that is a list and begins with the program, for example [\"python3\", \"app.py\"]; a compose.override.yaml may hold it"
+
+// attach chooses the debugger of a service and has its program started under it.
+func (d *debugging) attach(s *types.ServiceConfig, facts translate.ImageFacts) (debugger, error) {
+	entrypoint, arguments := []string(s.Entrypoint), []string(s.Command)
+	if s.Entrypoint == nil {
+		entrypoint = facts.Entrypoint
+		if s.Command == nil {
+			arguments = facts.Cmd
+		}
+	}
+	command := slices.Concat(entrypoint, arguments)
+	chosen := debuggerOf(command, facts.Env)
+	under, env, err := chosen.start(command)
+	if err != nil {
+		return chosen, err
+	}
+	if !slices.Equal(under, command) {
+		s.Entrypoint, s.Command = under, nil
+	}
+	s.Environment = maps.Clone(s.Environment)
+	if s.Environment == nil {
+		s.Environment = types.MappingWithEquals{}
+	}
+	for key, value := range env {
+		if own := cmp.Or(s.Environment[key], variable(facts.Env, key)); own != nil {
+			value = *own + " " + value
+		}
+		s.Environment[key] = &value
+	}
+	return chosen, nil
+}
+
+// variable is the value of a variable of an image, nil when it has none.
+func variable(env []string, key string) *string {
+	for _, v := range env {
+		if value, found := strings.CutPrefix(v, key+"="); found {
+			return &value
+		}
+	}
+	return nil
+}
+
+// choose notes the debugger that a translation chose.
+func (d *debugging) choose(chosen debugger) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.debugger = chosen
 	select {
 	case <-d.known:
 	default:
-		if known {
-			close(d.known)
-		}
+		close(d.known)
 	}
+}
+
+// missing says what the image lacks for its debugger, judged by why its program
+// ended, "" when that is not why.
+func (d *debugging) missing(err error) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.debugger.lacking == nil || !d.debugger.lacking.MatchString(err.Error()) {
+		return ""
+	}
+	return fmt.Sprintf("%s needs %s in the image: %s", d.debugger.name, d.debugger.needs, d.debugger.cure)
 }
 
 // imageOf is the name under which the image of a service is known.
 func imageOf(in translate.Input, s types.ServiceConfig) string {
 	return cmp.Or(s.Image, in.Project.Name+"-"+s.Name)
-}
-
-// debuggerFor returns the debugger of a service and the command line that its
-// container runs, none when that is up to an image that is not known.
-func debuggerFor(in translate.Input, s types.ServiceConfig) (debugger, []string) {
-	facts := in.Images[imageOf(in, s)]
-	command := []string(s.Entrypoint)
-	arguments := []string(s.Command)
-	if s.Entrypoint == nil {
-		command = facts.Entrypoint
-		if s.Command == nil {
-			arguments = facts.Cmd
-		}
-	}
-	command = slices.Concat(command, arguments)
-	return debuggerOf(command, facts.Env), command
 }
 
 // forwardDebugger leads a local port to the debugger of a service, once its
@@ -208,9 +165,9 @@ func (v *devView) forwardDebugger(ctx context.Context, s *session) {
 	}
 	needs := ""
 	if d.needs != "" {
-		needs = "; the image must have " + d.needs
+		needs = "; its image must have " + d.needs
 	}
-	v.sayDebug(service, fmt.Sprintf("%s listens at %s; connect %s%s", d.name, listener.Addr(), d.attach, needs))
+	v.sayDebug(service, fmt.Sprintf("%s leads to %s; connect %s%s", listener.Addr(), d.name, d.attach, needs))
 	r := &running{Project: s.deploy, name: s.input.Project.Name}
 	err = s.kube.PortForward(ctx, kube.Forward{
 		Listener: listener, Namespace: s.deploy.Namespace(), Port: d.port,

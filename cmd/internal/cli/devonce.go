@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/infra/image"
 )
 
 // onceOptions are those of `berth dev --once`, what CI runs.
@@ -44,6 +46,7 @@ func (o *onceOptions) after(ctx context.Context, app *App, project string, err e
 	if !o.once {
 		return err
 	}
+	err = image.WithMissing(err)
 	if err == nil && o.exec != "" {
 		app.settle()
 		err = app.shell(ctx, o.exec)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -29,6 +30,10 @@ type devView struct {
 	builds  superseded     // by rebuilds that serve
 	restore func()         // gives the terminal back as it was
 
+	debug    *debugging                // nil: no service is debugged
+	terminal bool                      // there is one to draw on
+	quiet    func(service string) bool // whether its logs are shown only when asked for; nil: of none
+
 	mu       sync.Mutex
 	services []string
 	width    int    // of the column of their names
@@ -38,21 +43,33 @@ type devView struct {
 	keys     bool              // pressed keys are read
 }
 
-func (app *App) newDevView(format string) *devView {
-	terminal := isTerminal(app.Err) && app.global.progress != "plain" && app.global.progress != "json"
-	renderer := ui.New(app.global.progress, app.Err, isTerminal(app.Err), app.color())
+func (app *App) newDevView(opts devOptions) *devView {
+	out, terminal := app.devOutput(opts)
+	renderer := ui.New(app.global.progress, app.Err, isTerminal(app.Err), app.colorOn(app.Err))
 	v := &devView{
-		app:     app,
-		console: ui.NewConsole(app.Err, renderer, terminal, app.color()),
-		failed:  map[string]string{},
-		builds:  superseded{due: make(chan struct{}, 1)},
-		restore: func() {},
+		app:      app,
+		console:  ui.NewConsole(out, renderer, terminal, app.colorOn(out)),
+		terminal: terminal,
+		failed:   map[string]string{},
+		builds:   superseded{due: make(chan struct{}, 1)},
+		restore:  func() {},
 	}
 	app.renderer = v.console // whatever else reports progress does it there
-	if format == "json" {
+	if opts.format == "json" {
 		v.events = newLockedEncoder(app.Out)
 	}
 	return v
+}
+
+// devOutput is where the changes and logs of dev go, and whether that is a
+// terminal to draw on. What is piped or redirected gets them on standard output,
+// unless that is for JSON or for the command of --once.
+func (app *App) devOutput(opts devOptions) (out io.Writer, terminal bool) {
+	if opts.format != "json" && !opts.once && !(isTerminal(app.Out) && isTerminal(app.Err)) {
+		return app.Out, false
+	}
+	plain := app.global.progress == "plain" || app.global.progress == "json" || app.Getenv("TERM") == "dumb"
+	return app.Err, isTerminal(app.Err) && !plain
 }
 
 func (v *devView) close() {
@@ -152,7 +169,7 @@ func (v *devView) filter() string {
 // terminal there are none.
 func (v *devView) readKeys(ctx context.Context, commands chan<- devloop.Command, quit func()) {
 	in, ok := v.app.In.(*os.File)
-	if !ok || !isTerminal(v.app.In) || !isTerminal(v.app.Err) || v.events != nil {
+	if !ok || !isTerminal(v.app.In) || !v.terminal || v.events != nil {
 		return
 	}
 	state, err := term.MakeRaw(int(in.Fd()))
@@ -228,9 +245,12 @@ func (v *devView) open(ctx context.Context) {
 	if command == nil {
 		command = []string{"xdg-open"}
 	}
-	if err := exec.CommandContext(ctx, command[0], append(command[1:], urls[0])...).Start(); err != nil {
+	browser := exec.CommandContext(context.WithoutCancel(ctx), command[0], append(command[1:], urls[0])...) // it outlives dev
+	if err := browser.Start(); err != nil {
 		v.console.Line(urls[0] + " (" + err.Error() + ")")
+		return
 	}
+	go func() { _ = browser.Wait() }() // leaves no zombie; ends with the browser or with dev
 }
 
 func firstLine(s string) string {

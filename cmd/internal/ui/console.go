@@ -50,11 +50,11 @@ func (c *Console) Serve() {
 	}
 }
 
-// Line prints one line, or several; before Serve above the list.
+// Line prints one line, or several; on a terminal before Serve above the list.
 func (c *Console) Line(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.up != nil {
+	if c.up != nil && c.terminal {
 		c.up.Line(text)
 		return
 	}
@@ -129,8 +129,8 @@ func (c *Console) ended(task string) {
 
 // print writes text, if any, above a fresh status line.
 func (c *Console) print(text string) {
-	if c.up != nil {
-		return
+	if c.up != nil && c.terminal {
+		return // the list has the screen
 	}
 	c.erase()
 	if text != "" {

@@ -121,6 +121,7 @@ func TestEventsReadAsOneLine(t *testing.T) {
 	}{
 		{devloop.Event{Kind: devloop.EventChange, Service: "web", Action: "sync", Cause: "source changed: main.go", Why: "rule ./src"}, "▸ web   sync  source changed: main.go  (rule ./src)"},
 		{devloop.Event{Kind: devloop.EventServing, Service: "web", Steps: []devloop.Step{{Name: "write", Took: ms(3)}}, Total: ms(20)}, "✔ web   write 3 -> serving in 20 ms"},
+		{devloop.Event{Kind: devloop.EventServing, Service: "web", Steps: []devloop.Step{{Name: "swap", Took: ms(3)}}, Total: ms(20), How: "swapped in place"}, "✔ web   swap 3 -> serving in 20 ms  (swapped in place)"},
 		{devloop.Event{Kind: devloop.EventServing, Service: "web", Cause: "recovered"}, "✔ web   recovered"},
 		{devloop.Event{Kind: devloop.EventFailed, Service: "web", Action: "rebuild", Error: errors.New("exit 1\nmain.go:3: syntax error")}, "✘ web   rebuild  exit 1\n  main.go:3: syntax error"},
 		{devloop.Event{Kind: devloop.EventServing}, ""},

@@ -31,7 +31,7 @@ func EventLine(color bool, e devloop.Event, width int) string {
 		if len(e.Steps) == 0 { // by itself, or with the project
 			return line(green, "✔", paint(color, faint, e.Cause))
 		}
-		return line(green, "✔", paint(color, faint, e.Waterfall()))
+		return line(green, "✔", paint(color, faint, e.Waterfall()), paint(color, faint, parenthesis(e.How)))
 	case devloop.EventFailed:
 		return line(red, "✘", e.Action, indentRest(e.Error.Error()))
 	case devloop.EventHold:
