@@ -205,6 +205,59 @@ func TestManyLoadsLeaveTheNodesFlat(t *testing.T) {
 	}
 }
 
+// TestOneNameLoadedAgainLeavesTheNodeFlat loads a name of the user's again and
+// again, as those do who come from kind.
+func TestOneNameLoadedAgainLeavesTheNodeFlat(t *testing.T) {
+	_, real := kindNodes(t)
+	engine, images, project := onEngine(t)
+	node := real[len(real)-1]
+	name := "berth.test/user-" + project + ":dev"
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY base /base\nCOPY app /app\n", "base": strings.Repeat(project, 1<<12)})
+	spec := model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project, Context: dir}
+	made := []string{name, spec.Name}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for _, ref := range made {
+			_ = engine.RemoveImage(ctx, ref)
+		}
+		list, _ := node.Images(ctx)
+		_ = node.Remove(ctx, append([]string{name}, orphans(list, []string{name})...))
+	})
+	tops := map[digest.Digest]bool{}
+	for n := range 5 {
+		write(t, dir, "app", fmt.Sprint(project, n))
+		facts, err := images.Build(t.Context(), spec, progress.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, facts.ID)
+		// Without its content tag it is the user's.
+		if err := errors.Join(engine.TagImage(t.Context(), facts.Ref, name), engine.RemoveImage(t.Context(), facts.Ref)); err != nil {
+			t.Fatal(err)
+		}
+		built, _, err := engine.InspectImage(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nodeLabels(built) != nil {
+			t.Fatal("the image passes for a build of the project")
+		}
+		chain := chainIDs(built.DiffIDs)
+		tops[chain[len(chain)-1]] = true
+		if _, err := images.Load(t.Context(), []string{name}, []Node{node}, progress.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snapshots, err := node.Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(tops, func(id digest.Digest, _ bool) bool { return !snapshots[id] })
+	if len(tops) != 1 {
+		t.Errorf("the layers of %d images that had the name are left", len(tops))
+	}
+}
+
 // The user may build FROM an image of berth's: what comes of it has the same
 // labels, and is the user's.
 func TestImagesMadeFromBerthsAreTheUsers(t *testing.T) {

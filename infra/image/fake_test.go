@@ -80,6 +80,18 @@ func (n *fakeNode) Snapshots(ctx context.Context) (map[digest.Digest]bool, error
 	return maps.Clone(n.snapshots), ctx.Err()
 }
 
+func (n *fakeNode) InUse(ctx context.Context) (map[digest.Digest]bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	used := map[digest.Digest]bool{}
+	for name := range n.running {
+		if chain := n.manifests[n.images[name].Target]; len(chain) > 0 {
+			used[chain[len(chain)-1]] = true
+		}
+	}
+	return used, ctx.Err()
+}
+
 func (n *fakeNode) Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

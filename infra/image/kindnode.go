@@ -77,6 +77,16 @@ func (n *KindNode) Snapshots(ctx context.Context) (map[digest.Digest]bool, error
 	return parseSnapshots(out), nil
 }
 
+// InUse asks what snapshots containers write on: a container's record has but the
+// name that its image had then.
+func (n *KindNode) InUse(ctx context.Context) (map[digest.Digest]bool, error) {
+	out, err := n.shell.run(ctx, ctr+"snapshots ls")
+	if err != nil {
+		return nil, fmt.Errorf("ask what images are in use: %w", err)
+	}
+	return parseInUse(out), nil
+}
+
 // Records asks for those that pass a filter, any of which will do.
 func (n *KindNode) Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error) {
 	filters := byName(names)
@@ -139,6 +149,17 @@ func parseSnapshots(text string) map[digest.Digest]bool {
 		f := strings.Fields(line)
 		if len(f) >= 2 && f[len(f)-1] == "Committed" {
 			found[digest.Digest(f[0])] = true
+		}
+	}
+	return found
+}
+
+// parseInUse reads the parents of what is not committed.
+func parseInUse(text string) map[digest.Digest]bool {
+	found := map[digest.Digest]bool{}
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 3 && (f[2] == "Active" || f[2] == "View") {
+			found[digest.Digest(f[1])] = true
 		}
 	}
 	return found

@@ -177,6 +177,13 @@ func TestWhatAnImportSaysIsUnpacked(t *testing.T) {
 	}
 }
 
+func TestWhatContainersWriteOnIsInUse(t *testing.T) {
+	text := "KEY PARENT KIND\nsha256:aa  Committed\nsha256:bb sha256:aa Committed\n0123 sha256:bb Active\n4567 sha256:aa View\n"
+	if got := parseInUse(text); len(got) != 2 || !got["sha256:bb"] || !got["sha256:aa"] {
+		t.Errorf("read %v", got)
+	}
+}
+
 func TestFailingNodeIsNamedAndStopsNoOther(t *testing.T) {
 	images := offEngine(t)
 	fakes, nodes := fakeNodes("a", "b", "c")
@@ -353,6 +360,64 @@ func TestWhatWasPrunedIsSentAgainAtOnce(t *testing.T) {
 	}
 }
 
+// Loads of one name again and again, as with `kind load docker-image`, leave the
+// nodes' disks flat.
+func TestWhatANameStoodForGoesWhenItIsLoadedAnew(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	base := tarLayer(t, "base", "base")
+	var built []layout.NamedImage
+	load := func(n int, names ...string) {
+		t.Helper()
+		built = append(built, imageOf(t, images, names, base, tarLayer(t, "app", fmt.Sprint(n))))
+		if _, err := loadArchived(t.Context(), images, nodes, built[len(built)-1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() []string {
+		var ids []string
+		for n, img := range built {
+			if _, ok := fakes[0].images[img.Manifest.Config.Digest.String()]; ok {
+				ids = append(ids, fmt.Sprint(n))
+			}
+		}
+		return ids
+	}
+	stranger := imageOf(t, images, nil, base, tarLayer(t, "app", "stranger"))
+	fakes[0].images["sha256:stranger"] = NodeImage{Name: "sha256:stranger", Target: stranger.Digest()} // not loaded from here
+	load(0, "web:dev")
+	load(1, "web:dev")
+	load(2, "web:dev", "web:two")
+	if got := left(); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("left are %v", got)
+	}
+	fakes[0].running["docker.io/library/web:dev"] = true
+	inUse := fakes[0].images["docker.io/library/web:dev"].Target
+	fakes[0].before = func(n *fakeNode) error { // the pod goes on with what it was started from
+		delete(n.running, "docker.io/library/web:dev")
+		n.running[built[2].Manifest.Config.Digest.String()] = true
+		return nil
+	}
+	load(3, "web:dev")
+	load(4, "web:dev")
+	if got := left(); !slices.Equal(got, []string{"2", "4"}) {
+		t.Errorf("left are %v; of them 2 runs and has another name", got)
+	}
+	if fakes[0].images["docker.io/library/web:two"].Target != inUse || fakes[0].images["sha256:stranger"].Name == "" {
+		t.Error("a name or an image that is not berth's has gone")
+	}
+	load(5, "web:two")
+	delete(fakes[0].running, built[2].Manifest.Config.Digest.String())
+	fakes[0].before = nil
+	load(6, "web:dev")
+	if got := left(); !slices.Equal(got, []string{"5", "6"}) {
+		t.Errorf("left are %v", got)
+	}
+	if got := len(fakes[0].snapshots); got != 3 { // the base, and two programs on it
+		t.Errorf("%d layers are left", got)
+	}
+}
+
 // An image that the engine takes long to hand out leaves the nodes to others.
 func TestALoadThatWaitsForItsImageStopsNoOther(t *testing.T) {
 	images := offEngine(t)
@@ -471,6 +536,10 @@ func nodeContract(t *testing.T, node Node, platform string) {
 	}
 	if r, err := node.Records(t.Context(), nil, first.Digest()); err != nil || r[repo+":1"] != first.Digest() {
 		t.Errorf("by digest the node has %v (%v)", r, err)
+	}
+	used, err := node.InUse(t.Context())
+	if err != nil || used[first.ChainIDs()[1]] || node.Name() != "fake" && len(used) == 0 {
+		t.Errorf("in use are %v (%v)", used, err)
 	}
 	if got := missingLayers(second.ChainIDs(), s); !got[1] || len(got) != 1 {
 		t.Errorf("of the second image the node lacks %v", got)

@@ -86,6 +86,7 @@ type loadJob struct {
 	start    time.Time
 	since    time.Time // answers of nodes that are as new as this are not asked for again
 	waited   bool      // for another load of the image, maybe of another process
+	moved    bool      // a name of the user's stood for another image before; known once the image is
 
 	sent, total atomic.Int64 // bytes, over all nodes
 }
@@ -121,6 +122,7 @@ func (j *loadJob) run(ctx context.Context, nodes []Node) []model.NodeLoad {
 			var got nodeResult
 			if got, r.Err = j.loadNode(ctx, node, states[n], image); r.Err == nil {
 				r.Outcome, r.Layers, r.Bytes = got.outcome, got.layers, got.bytes
+				j.clearReplaced(ctx, node, got.outcome)
 			}
 		}
 		r.Took = time.Since(j.start)
@@ -221,7 +223,21 @@ func (j *loadJob) describe(ctx context.Context, states []nodeState) (layout.Imag
 	if err == nil && j.item.remember != nil {
 		err = j.item.remember(img)
 	}
+	if err == nil && len(j.item.labels) == 0 {
+		j.moved, err = j.images.noteNames(j.item.names, j.platform, img)
+	}
 	return img, err
+}
+
+// clearReplaced removes what the names stood for before. The image is there in any
+// case: what could not be removed now goes with the next load.
+func (j *loadJob) clearReplaced(ctx context.Context, node Node, outcome model.LoadOutcome) {
+	if !j.moved || outcome == model.LoadPresent {
+		return
+	}
+	if err := j.images.removeReplaced(ctx, node); err != nil && ctx.Err() == nil {
+		j.task.Log(fmt.Sprintf("node %s: what was replaced stays for now: %s", node.Name(), firstLine(err)))
+	}
 }
 
 // chainIDs of layers given by diff ID.

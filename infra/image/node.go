@@ -14,6 +14,9 @@ type Node interface {
 	Name() string
 	// Snapshots lists the node's unpacked layers by chain ID.
 	Snapshots(ctx context.Context) (map[digest.Digest]bool, error)
+	// InUse lists the chain IDs of the images that containers were made from, under
+	// whatever names these have now: of each the last.
+	InUse(ctx context.Context) (map[digest.Digest]bool, error)
 	// Records lists the images that have one of the names or the digest (of a
 	// manifest or index; "" for none): by full name what each stands for.
 	Records(ctx context.Context, names []string, d digest.Digest) (map[string]digest.Digest, error)
