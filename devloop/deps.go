@@ -111,7 +111,7 @@ type Metrics interface {
 
 // A Syncer acts inside one running container, which model.PodState names. Its
 // methods are called for several containers at once, never twice at once for
-// the same one.
+// the same one. They return ErrNodeAway when the container's node does not answer.
 type Syncer interface {
 	// Sync carries out files in order. Owner and mode of a replaced file stay;
 	// missing directories are made; a removal of what is not there is fine, and
@@ -121,7 +121,7 @@ type Syncer interface {
 	// followed inside the container and never replaced. Sources that cannot be read
 	// are left out, and *model.Unreadable names them when the rest is done. An error
 	// that is ErrCannotSync is no better when it is tried again; a container that does
-	// not run any more is fs.ErrNotExist.
+	// not run any more is fs.ErrNotExist. Without files it asks whether the node answers.
 	Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error
 	// Restart restarts the program in the container, keeps the container's
 	// files, and returns when the program listens where it did before, as it is

@@ -48,6 +48,7 @@ type world struct {
 	changed   chan struct{} // closed and replaced at every change
 	away      error         // what the cluster that is followed answers instead of its state
 	deaf      bool          // who follows the cluster hears nothing new
+	down      string        // a node that does not answer; "" for none
 
 	// Faults and brakes. A brake is asked before the work and may block on ctx.
 	fault map[string]error // "build web", "load node-2", "wait web", "apply web", "sync web"
@@ -675,7 +676,20 @@ func (s *fakeSyncer) read(source string) ([]byte, error) {
 	return os.ReadFile(source)
 }
 
+// reach fails for a container whose node is down.
+func (s *fakeSyncer) reach(pod model.PodState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pod.Node == s.down {
+		return fmt.Errorf("node %q: %w", pod.Node, ErrNodeAway)
+	}
+	return nil
+}
+
 func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error {
+	if err := s.reach(pod); err != nil || len(files) == 0 {
+		return err
+	}
 	leave, err := s.enter(ctx, "sync "+strings.Split(pod.Name, "-")[0])
 	if err != nil {
 		return err
@@ -709,6 +723,9 @@ func (s *fakeSyncer) Sync(ctx context.Context, pod model.PodState, files []model
 }
 
 func (s *fakeSyncer) Restart(ctx context.Context, pod model.PodState) (model.Program, error) {
+	if err := s.reach(pod); err != nil {
+		return model.Program{}, err
+	}
 	leave, err := s.enter(ctx, "rerun "+strings.Split(pod.Name, "-")[0])
 	if err != nil {
 		return model.Program{}, err

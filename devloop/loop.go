@@ -69,6 +69,7 @@ type loop struct {
 	notices  chan watch.Notice
 	outputs  chan Event
 	programs chan programState
+	back     chan string // nodes that answer again
 	workers  workers
 
 	attended map[string]context.CancelFunc // supervised containers whose programs are watched, by PodState.ContainerID
@@ -76,6 +77,7 @@ type loop struct {
 	greeted  map[string]bool               // containers that a sync was tried for since the cluster was last observed
 	starts   map[string]int                // how often the programs of containers had been started when the loop last had it done
 	synced   map[string]time.Time          // when files of a service were last read for its containers
+	asking   []model.PodState              // one of each node that is to be asked until it answers
 }
 
 // A trip is a flight with what it is about.
@@ -135,7 +137,7 @@ func newLoop(e *Engine, opts DevOptions) *loop {
 	return &loop{
 		e: e, opts: opts, services: map[string]*serviceState{}, group: map[string]string{}, removed: map[string]bool{},
 		results: make(chan result), prepared: make(chan prepared), observed: make(chan observation),
-		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256), programs: make(chan programState),
+		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256), programs: make(chan programState), back: make(chan string),
 		attended: map[string]context.CancelFunc{}, crashed: map[string]programState{}, greeted: map[string]bool{},
 		starts: map[string]int{}, synced: map[string]time.Time{},
 		have: Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Seen: map[string]bool{}, Ledger: map[string][]model.FileSync{}},
@@ -176,6 +178,8 @@ func (l *loop) run(ctx context.Context) error {
 			l.observe(ctx, o)
 		case p := <-l.programs:
 			l.program(p)
+		case node := <-l.back:
+			l.nodeBack(node)
 		case n := <-l.notices:
 			l.send(Event{Kind: EventWarn, Why: n.Text, Line: n.Hint})
 		case ev := <-l.outputs:
@@ -248,6 +252,7 @@ func (l *loop) drain() {
 		case <-l.prepared:
 		case <-l.observed:
 		case <-l.programs:
+		case <-l.back:
 		case <-l.outputs:
 		case <-over:
 			return

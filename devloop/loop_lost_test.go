@@ -3,12 +3,17 @@ package devloop
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/berth-dev/berth/devloop/watch"
 )
 
 // TestFileThatASyncReadInTheMiddleOfASaveIsSyncedAgain saves a file twice with
@@ -32,16 +37,95 @@ func TestFileThatASyncReadInTheMiddleOfASaveIsSyncedAgain(t *testing.T) {
 	s.holds("web", "/srv/a.js", "2")
 }
 
+// TestSwitchesBackAndForthConverge writes many files with one of two contents,
+// over and over, while pods are killed, nodes and news of the cluster come and go
+// and the project changes: every replica must have what is on disk in the end.
+func TestSwitchesBackAndForthConverge(t *testing.T) {
+	for seed := range int64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			s := startSyncing(t, "sync+restart")
+			random := rand.New(rand.NewSource(seed))
+			for i := range 100 {
+				s.randomSwitch(random, i)
+				s.randomTrouble(random, i)
+				if random.Intn(3) == 0 {
+					s.pause()
+				}
+			}
+			s.setDown("")
+			s.setDeaf(false)
+			s.mu.Lock()
+			clear(s.fault)
+			s.mu.Unlock()
+			disk, err := readTree(s.path("src"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var last string
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(last)
+				}
+			})
+			s.until("every replica has the files on disk", func() bool {
+				return !slices.ContainsFunc(s.services["web"].pods, func(p *fakePod) bool {
+					last = fmt.Sprintf("%s on %s was restarted %d times and has %v, on disk is %v", p.name, p.node, p.restarts, p.files, disk)
+					return p.restarts == 0 || !synced(p.files, disk)
+				})
+			})
+		})
+	}
+}
+
+// randomSwitch writes files as a switch of branches does, or removes them.
+func (s *session) randomSwitch(random *rand.Rand, i int) {
+	if random.Intn(6) == 0 {
+		_ = os.RemoveAll(s.path("src/branch"))
+	}
+	for f := range 20 {
+		s.write(fmt.Sprintf("src/branch/d%d/f%d", f%3, f), fmt.Sprint(i%2))
+	}
+	s.write("src/a.js", fmt.Sprint("x", i%2))
+}
+
+func (s *session) randomTrouble(random *rand.Rand, i int) {
+	switch random.Intn(8) {
+	case 0:
+		s.killPod("web")
+	case 1:
+		s.setDown([]string{"", "node-2"}[i%2])
+	case 2:
+		s.setDeaf(i%2 == 0)
+	case 3:
+		s.write("compose.yaml", fmt.Sprint(i))
+	case 4:
+		s.write("web/package.json", fmt.Sprint(i))
+	case 5:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		what := []string{"sync web", "rerun web", "wait web"}[i%3]
+		s.fault[what], s.once[what] = errors.New("random fault"), true
+	}
+}
+
+// A skippingClock is the real one, some time later.
+type skippingClock struct {
+	watch.SystemClock
+	skipped atomic.Int64
+}
+
+func (c *skippingClock) Now() time.Time { return time.Now().Add(time.Duration(c.skipped.Load())) }
+
 func TestSaveWithoutAChangeIsNotSyncedAgain(t *testing.T) {
-	s := startSyncing(t, "sync")
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
+	clock := &skippingClock{}
+	s.clock = clock
+	s.set(s.syncing("sync"))
+	s.dev(DevOptions{})
+	s.up()
 	s.write("src/a.js", "2")
 	s.kind(1, EventServing, "web")
-	for now := time.Now(); ; { // the clock of the file system may be some milliseconds behind
-		write(t, filepath.Join(s.dir, "unwatched"), "x")
-		if info, err := os.Stat(filepath.Join(s.dir, "unwatched")); err != nil || info.ModTime().After(now) {
-			break
-		}
-	}
+	clock.skipped.Store(int64(time.Hour))
 	s.write("src/a.js", "2")
 	s.kind(1, EventSame, "")
 	if n := s.logged("sync web"); n != 3 {

@@ -83,6 +83,7 @@ func (l *loop) observe(ctx context.Context, o observation) {
 // synced get it, and what crashes is looked into. It reports whether it has
 // started anything.
 func (l *loop) attend(ctx context.Context) (started bool) {
+	l.askNodes(ctx)
 	if l.reading != nil || l.projectDue() || ctx.Err() != nil {
 		return false
 	}
@@ -110,7 +111,7 @@ func (l *loop) greet(name string) bool {
 	}
 	unseen := false
 	for _, p := range running(l.have.Services[name]) {
-		if !l.have.Seen[p.ContainerID] && !l.greeted[p.ContainerID] {
+		if !l.have.Seen[p.ContainerID] && !l.greeted[p.ContainerID] && !l.have.Away[p.Node] {
 			l.greeted[p.ContainerID] = true
 			unseen = true
 		}

@@ -8,6 +8,9 @@ import (
 	"github.com/berth-dev/berth/infra/model"
 )
 
+// saidWithin is how late a busy machine may tell the watcher of a save.
+const saidWithin = 250 * time.Millisecond
+
 // readMeanwhile lists the files that a batch holds for saved without a change,
 // but that a sync was reading while they were saved: it may have seen them empty,
 // absent, or as they were for a moment between two equal states, and then
@@ -18,7 +21,7 @@ func (l *loop) readMeanwhile(b watch.Batch) []model.FileChange {
 	}
 	read := map[string]bool{}
 	for service, files := range l.have.Ledger {
-		if !l.syncedSince(service, b.Saved) {
+		if !l.syncedSince(service, b.Saved.Add(-saidWithin)) {
 			continue
 		}
 		for _, f := range files {

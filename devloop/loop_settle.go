@@ -59,7 +59,7 @@ func (l *loop) settle(t *trip) {
 func (l *loop) markSeen(t *trip, service string) {
 	seen := maps.Clone(l.have.Seen)
 	t.turn.mu.Lock()
-	synced := t.turn.synced[service]
+	synced, missed := t.turn.synced[service], t.turn.missed[service]
 	t.turn.mu.Unlock()
 	for _, p := range synced {
 		seen[p.ContainerID] = true
@@ -81,6 +81,7 @@ func (l *loop) markSeen(t *trip, service string) {
 		}
 	}
 	l.have.Seen = seen
+	l.leaveOut(missed)
 	l.addPods(t, service, synced)
 }
 
@@ -278,6 +279,12 @@ func (l *loop) serving(t *trip, service string, d dirt) Event {
 	}
 	t.turn.mu.Lock()
 	ev.How = t.turn.how[l.want.carrier(service)]
+	if missed := len(t.turn.missed[service]); missed > 0 {
+		ev.Replicas, ev.Why = max(0, ev.Replicas-missed), fmt.Sprintf("%d of its replicas cannot be reached: their nodes do not answer", missed)
+		if ev.Replicas == 0 {
+			ev.Kind = EventHold
+		}
+	}
 	t.turn.mu.Unlock()
 	step := func(name string, took Millis) {
 		if took > 0 {

@@ -901,6 +901,18 @@ func TestRulesThatCannotWorkAreSaid(t *testing.T) {
 	}
 }
 
+func TestRebuildThatNamesATargetIsDoneAndTheTargetSaidToBeOfNoUse(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1"})
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Watch: []types.Trigger{{Path: s.path("web"), Action: "rebuild", Target: "/app"}}})
+	s.dev(DevOptions{})
+	s.up()
+	if e := s.kind(1, EventWarn, ""); e.Why != "services.web.develop.watch[0]: target is not used by action rebuild" {
+		t.Errorf("event %+v", e)
+	}
+	s.write("web/main.go", "v2")
+	s.holds("web", "/app/main.go", "v2")
+}
+
 func TestPathThatVanishesIsSaidAndSyncedWhenItIsBack(t *testing.T) {
 	s := newSession(t, map[string]string{"src/a": "1"})
 	s.set(svc{Name: "web", Image: "w", Watch: []types.Trigger{{Path: s.path("src"), Action: "sync", Target: "/app"}}})

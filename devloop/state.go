@@ -32,6 +32,7 @@ type Have struct {
 	Services map[string]model.ServiceState // of the cluster, by compose service
 	Ledger   map[string][]model.FileSync   // by service: what containers must get on top of their image
 	Seen     map[string]bool               // containers that have all of the ledger, by PodState.ContainerID
+	Away     map[string]bool               // nodes that do not answer: what runs there is left out
 
 	Unsupervised map[string]bool // services whose programs cannot be restarted in place
 }

@@ -37,6 +37,7 @@ type turn struct {
 	loaded   []string                    // ImageFacts.Ref of images that every node has now
 	how      map[string]string           // by service, how its new image came to its pods
 	synced   map[string][]model.PodState // by service, those whose containers have the whole ledger now
+	missed   map[string][]model.PodState // by service, those that were left out: their node does not answer
 	starts   map[string]int              // how often the programs of containers had been started after this turn had it done
 	late     time.Time                   // when its waits are given up; zero before the first
 
@@ -62,7 +63,7 @@ func newTurn(deps Deps, want Want, have Have, dirty Dirty) *turn {
 	t := &turn{
 		deps: deps, want: want, have: have, facts: maps.Clone(have.Facts), result: want.Result, current: len(have.Facts) == 0,
 		applied: map[string]bool{}, replaced: map[string]bool{}, shared: map[model.ObjectKey]string{}, steps: map[stepKey]time.Duration{},
-		how: map[string]string{}, synced: map[string][]model.PodState{}, starts: map[string]int{}, work: dirty.Sync, output: func(string, string) {},
+		how: map[string]string{}, synced: map[string][]model.PodState{}, missed: map[string][]model.PodState{}, starts: map[string]int{}, work: dirty.Sync, output: func(string, string) {},
 		warn: func(string, string) {}, said: map[string]bool{},
 	}
 	if t.facts == nil {

@@ -20,8 +20,12 @@ var ErrNoSupervisor = errors.New("the program does not run under berth's supervi
 // it takes to write files into it.
 var ErrCannotSync = errors.New("files cannot be synced into it")
 
+// ErrNodeAway is what a Syncer returns for a container whose node does not answer.
+var ErrNodeAway = errors.New("the container cannot be reached")
+
 // inPods does the same in every running container of a service, all at once.
-// A container that ends meanwhile is no failure: its successor is seen to.
+// A container that ends meanwhile is no failure: its successor is seen to. Nor is
+// one whose node does not answer: the others must not wait for it.
 func (t *turn) inPods(ctx context.Context, service string, do func(context.Context, model.PodState) error) error {
 	pods := running(t.have.Services[service])
 	if t.hasNewPods(service) || len(pods) == 0 {
@@ -33,13 +37,34 @@ func (t *turn) inPods(ctx context.Context, service string, do func(context.Conte
 	errs := make([]error, len(pods))
 	var workers sync.WaitGroup
 	for i, pod := range pods {
+		if t.have.Away[pod.Node] {
+			errs[i] = ErrNodeAway
+			continue
+		}
 		workers.Go(func() { errs[i] = do(ctx, pod) })
 	}
 	workers.Wait()
+	t.leavePods(service, pods, errs)
 	if errors.Join(errs...) == nil || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return t.unlessEnded(ctx, service, pods, errs)
+}
+
+// leavePods takes note of the pods whose node does not answer, in place of their
+// errors.
+func (t *turn) leavePods(service string, pods []model.PodState, errs []error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, pod := range pods {
+		if !errors.Is(errs[i], ErrNodeAway) {
+			continue
+		}
+		errs[i] = nil
+		if !slices.ContainsFunc(t.missed[service], func(p model.PodState) bool { return p.ContainerID == pod.ContainerID }) {
+			t.missed[service] = append(t.missed[service], pod)
+		}
+	}
 }
 
 // Times in which the API server learns that a container is gone: up to a second

@@ -20,13 +20,13 @@ const (
 	burstScale = 5
 )
 
-// event notes that something happened now; paths is how many different paths
-// the burst has by then.
-func (d *debounce) event(now time.Time, paths int) {
+// event notes that something happened, from first to last; paths is how many
+// different paths the burst has by then.
+func (d *debounce) event(first, last time.Time, paths int) {
 	if d.first.IsZero() {
-		d.first = now
+		d.first = first
 	}
-	d.last, d.paths = now, paths
+	d.last, d.paths = last, paths
 }
 
 // deadline is when the burst counts as over, unless more happens; zero when

@@ -23,6 +23,7 @@ type native struct {
 
 	mu       sync.Mutex
 	pending  map[string]suspicion
+	first    time.Time // when the first of these came
 	last     time.Time
 	overflow bool
 }
@@ -87,8 +88,11 @@ func (n *native) pump() {
 
 func (n *native) note(what func()) {
 	n.mu.Lock()
-	what()
 	n.last = n.now()
+	if len(n.pending) == 0 && !n.overflow {
+		n.first = n.last
+	}
+	what()
 	n.mu.Unlock()
 	select {
 	case n.ready <- struct{}{}:
@@ -97,11 +101,11 @@ func (n *native) note(what func()) {
 }
 
 // take returns what is pending, under the paths of the index, and forgets it.
-func (n *native) take() (suspects map[string]suspicion, last time.Time, overflow bool) {
+func (n *native) take() (suspects map[string]suspicion, first, last time.Time, overflow bool) {
 	n.mu.Lock()
 	pending := n.pending
 	n.pending = map[string]suspicion{}
-	last, overflow = n.last, n.overflow
+	first, last, overflow = n.first, n.last, n.overflow
 	n.overflow = false
 	n.mu.Unlock()
 	suspects = make(map[string]suspicion, len(pending))
@@ -121,7 +125,7 @@ func (n *native) take() (suspects map[string]suspicion, last time.Time, overflow
 			}
 		}
 	}
-	return suspects, last, overflow
+	return suspects, first, last, overflow
 }
 
 // watch has d covered by events, or else polled.

@@ -216,7 +216,7 @@ func (w *Watcher) arm() {
 
 // collect takes over the events that came.
 func (w *Watcher) collect() {
-	suspects, last, overflow := w.tree.native.take()
+	suspects, first, last, overflow := w.tree.native.take()
 	for _, path := range sortedPaths(suspects) { // those of a directory together: a Matcher remembers one directory
 		s := suspects[path]
 		if !w.tree.roots.wantsFile(path) && !w.tree.roots.wantsDir(path) {
@@ -224,11 +224,11 @@ func (w *Watcher) collect() {
 		}
 		s.fresh = s.fresh || w.suspects[path].fresh
 		w.suspects[path] = s
-		w.burst.event(last, len(w.suspects))
+		w.burst.event(first, last, len(w.suspects))
 	}
 	if overflow {
 		w.scanAll = true
-		w.burst.event(last, burstPaths+1)
+		w.burst.event(first, last, burstPaths+1)
 	}
 }
 

@@ -400,7 +400,7 @@ func TestDebounce(t *testing.T) {
 	} {
 		d := debounce{quiet: 15 * time.Millisecond, longest: 300 * time.Millisecond}
 		for _, e := range c.events {
-			d.event(ms(e[0]), e[1])
+			d.event(ms(e[0]), ms(e[0]), e[1])
 		}
 		if got := d.deadline(); !got.Equal(ms(c.want)) {
 			t.Errorf("%s: %d, want %d", c.name, got.UnixMilli(), c.want)

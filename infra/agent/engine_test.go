@@ -99,6 +99,32 @@ func TestAgentIsBackAfterItsNodeWasRestarted(t *testing.T) {
 	start.Wait()
 }
 
+func TestNodeThatStaysAwayIsWaitedForOnce(t *testing.T) {
+	engine := testEngine(t)
+	name, _ := bareNode(t, engine)
+	n, err := Connect(t.Context(), engine, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if err := engine.StopContainer(t.Context(), name, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Ping(t.Context()); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), name) {
+		t.Errorf("got %v", err)
+	}
+	begin := time.Now()
+	if err := n.Ping(t.Context()); !errors.Is(err, ErrAway) || time.Since(begin) > patience/2 {
+		t.Errorf("%v after %s", err, time.Since(begin))
+	}
+	if err := engine.StartContainer(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNodeThatDoesNotRunIsReportedAtOnce(t *testing.T) {
 	engine := testEngine(t)
 	name, _ := bareNode(t, engine)

@@ -22,7 +22,8 @@ type Node struct {
 	engine *docker.Client
 	name   string
 
-	turn chan struct{} // held while connecting: one at a time
+	turn   chan struct{} // held while connecting: one at a time
+	broken time.Time     // when the connection was found broken; zero while it is not. Whoever has turn may use it
 
 	mu      sync.Mutex
 	session *wire.Client // nil before there was one
@@ -74,8 +75,15 @@ func (n *Node) current() (session *wire.Client, broken bool, err error) {
 	}
 }
 
+// ErrAway is a node that does not answer any more.
+var ErrAway = errors.New("it does not answer")
+
+// patience is how long a node that has answered before is waited for, in all.
+const patience = 15 * time.Second
+
 // connected returns the session, a new one if the last has broken. A node that
-// is on its way up is asked again, ever more slowly, for up to 15 seconds.
+// may be on its way up is asked again, ever more slowly, until it has been away for
+// a while; who asks later learns at once that it is ErrAway.
 func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
 	if session, _, err := n.current(); session != nil || err != nil {
 		return session, err
@@ -86,24 +94,30 @@ func (n *Node) connected(ctx context.Context) (*wire.Client, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	wait, until := 50*time.Millisecond, time.Now().Add(15*time.Second)
-	for {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		session, broken, err := n.current()
 		if session != nil || err != nil {
 			return session, err
 		}
 		if session, err = n.open(ctx); err == nil {
+			n.broken = time.Time{}
 			return n.use(session)
 		}
-		if !broken || time.Now().After(until) { // what never worked is reported at once
+		switch {
+		case !broken: // what never worked is reported at once
 			return nil, fmt.Errorf("node %q: %w", n.name, err)
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case n.broken.IsZero():
+			n.broken = time.Now()
+		case time.Since(n.broken) > patience:
+			return nil, fmt.Errorf("node %q: %w: %w", n.name, ErrAway, err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, 2*time.Second)
 	}
 }
 

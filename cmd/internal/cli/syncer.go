@@ -40,7 +40,15 @@ func (s *syncer) Sync(ctx context.Context, pod model.PodState, files []model.Fil
 	if err != nil {
 		return err
 	}
-	return a.Sync(ctx, pod.ContainerID, files)
+	return away(a.Sync(ctx, pod.ContainerID, files))
+}
+
+// away adds devloop's own word for a node that does not answer.
+func away(err error) error {
+	if errors.Is(err, agent.ErrAway) {
+		return fmt.Errorf("%w: %w", devloop.ErrNodeAway, err)
+	}
+	return err
 }
 
 // Restart starts the container's program again in place.
@@ -54,7 +62,7 @@ func (s *syncer) Restart(ctx context.Context, pod model.PodState) (model.Program
 		return model.Program{}, devloop.ErrNoSupervisor
 	}
 	if err != nil {
-		return model.Program{}, err
+		return model.Program{}, away(err)
 	}
 	program := s.program(ctx, a, pod, p)
 	if !p.Running {
@@ -123,7 +131,7 @@ func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSp
 	if spec.User != "" {
 		user, err := userOf(ctx, node, pod.ContainerID, spec.User)
 		if err != nil {
-			return err
+			return away(err)
 		}
 		o.Command = spec.Command
 		return cluster.NodeExec{Node: pod.Node, Container: pod.ContainerID, User: user, Dir: spec.WorkingDir, Env: spec.Env}.Run(ctx, s.engine, o)
