@@ -34,6 +34,7 @@ type Have struct {
 	Seen     map[string]bool               // containers that have all of the ledger, by PodState.ContainerID
 
 	Unsupervised map[string]bool // services whose programs cannot be restarted in place
+	Unsyncable   map[string]bool // services that are rebuilt, because files cannot be written into their containers
 }
 
 // Dirty says what to look at, each with its cause. Services and images that
