@@ -398,7 +398,7 @@ func (l *loop) command(c Command) {
 // means is what can be done to a service.
 func (l *loop) means(service string) means {
 	canSync := l.e.deps.Syncer != nil
-	return means{sync: canSync, rerun: canSync && !l.have.Unsupervised[service], build: l.builds(service)}
+	return means{sync: canSync && !l.have.Unsyncable[service], rerun: canSync && !l.have.Unsupervised[service], build: l.builds(service)}
 }
 
 // builds reports whether a service is built rather than pulled.

@@ -207,7 +207,9 @@ func (l *loop) staleBecauseOf(old Want) map[string]bool {
 func (l *loop) newLedger(p prepared) map[string][]model.FileSync {
 	ledger := map[string][]model.FileSync{}
 	for service, files := range p.initial {
-		ledger[service] = mergeFiles(nil, files)
+		if l.means(service).sync {
+			ledger[service] = mergeFiles(nil, files)
+		}
 	}
 	for service, files := range l.have.Ledger {
 		kept := slices.DeleteFunc(slices.Clone(files), func(f model.FileSync) bool {

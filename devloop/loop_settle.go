@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-dev/berth/infra/model"
@@ -184,6 +185,8 @@ func (l *loop) conclude(t *trip, service string, d dirt, changed bool, v verdict
 	switch {
 	case errors.Is(v.err, ErrNoSupervisor) && !l.have.Unsupervised[service]:
 		l.restartOtherwise(service, d)
+	case errors.Is(v.err, ErrCannotSync) && l.builds(service):
+		l.buildInstead(service, d, v.err)
 	case v.err != nil:
 		why := l.fail(s, d, v)
 		l.send(Event{Kind: EventFailed, Service: service, Seq: d.seq, Cause: l.causeOf(t, whole, changed), Action: whole.action(), Error: v.err, Why: why})
@@ -252,6 +255,22 @@ func (l *loop) restartOtherwise(service string, d dirt) {
 	d.rerun = false
 	d.restart(l.means(service))
 	l.send(Event{Kind: EventHold, Service: service, Seq: d.seq, Action: d.action(), Why: ErrNoSupervisor.Error() + ": " + d.action() + " instead"})
+	l.soil(service, d)
+}
+
+// buildInstead brings over in an image what was to be synced, from now on, for
+// files cannot be written into the containers of the service.
+func (l *loop) buildInstead(service string, d dirt, why error) {
+	unsyncable, ledger := maps.Clone(l.have.Unsyncable), maps.Clone(l.have.Ledger)
+	if unsyncable == nil {
+		unsyncable = map[string]bool{}
+	}
+	unsyncable[service] = true
+	delete(ledger, service)
+	l.have.Unsyncable, l.have.Ledger = unsyncable, ledger
+	d.files, d.exec, d.resync, d.rerun, d.rebuild = nil, nil, false, false, true
+	reason, _, _ := strings.Cut(why.Error(), "\n") // the same in every replica
+	l.send(Event{Kind: EventHold, Service: service, Seq: d.seq, Action: d.action(), Why: reason + ": " + d.action() + " instead"})
 	l.soil(service, d)
 }
 

@@ -332,7 +332,9 @@ func TestWhatIsImpossibleIsNotTriedAgain(t *testing.T) {
 
 func TestContainerThatCannotBeSyncedIntoIsTriedWithTheNextChangeAlone(t *testing.T) {
 	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1", "api/main.go": "1"})
-	s.set(s.syncing("sync"), svc{Name: "api", Build: s.buildOf("api")})
+	web := s.syncing("sync")
+	web.Build, web.Image, web.Watch = nil, "w", web.Watch[:1]
+	s.set(web, svc{Name: "api", Build: s.buildOf("api")})
 	s.fault["sync web"] = fmt.Errorf("its image has no tar: %w", ErrCannotSync)
 	s.dev(DevOptions{})
 	s.up()
@@ -347,6 +349,32 @@ func TestContainerThatCannotBeSyncedIntoIsTriedWithTheNextChangeAlone(t *testing
 	}
 	if n := s.logged("sync web"); n != 3 {
 		t.Errorf("tried %d times in three containers", n)
+	}
+}
+
+// The ladder goes on where files cannot be synced: what is built is built again.
+func TestImageThatCannotBeSyncedIntoIsRebuilt(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1", "web/src/a.js": "1"})
+	s.set(svc{Name: "web", Build: s.buildOf("web"), Scale: three(), Watch: []types.Trigger{
+		{Path: s.path("web/src"), Action: "sync+exec", Target: "/app/src", InitialSync: true, Exec: types.ServiceHook{Command: []string{"reload"}}},
+	}})
+	s.fault["sync web"] = fmt.Errorf("its image has no tar: %w", ErrCannotSync)
+	s.dev(DevOptions{})
+	if e := s.kind(1, EventHold, "web"); !strings.Contains(e.Why, "its image has no tar") || !strings.HasSuffix(e.Why, "rebuild instead") {
+		t.Errorf("why: %q", e.Why)
+	}
+	s.up()
+	s.write("web/src/a.js", "2")
+	s.holds("web", "/app/src/a.js", "2")
+	s.write("compose.yaml", "2")
+	s.kind(1, EventProject, "")
+	s.write("web/src/a.js", "3")
+	s.holds("web", "/app/src/a.js", "3")
+	if n := s.logged("sync web"); n == 0 || n > 3 {
+		t.Errorf("tried %d times in three containers", n)
+	}
+	if text := s.eventText(); strings.Contains(text, `"event":"failed"`) {
+		t.Error("a rung that cannot be used is no failure")
 	}
 }
 

@@ -35,6 +35,7 @@ type Have struct {
 	Away     map[string]bool               // nodes that do not answer: what runs there is left out
 
 	Unsupervised map[string]bool // services whose programs cannot be restarted in place
+	Unsyncable   map[string]bool // services that are rebuilt, because files cannot be written into their containers
 }
 
 // Dirty says what to look at, each with its cause. Services and images that

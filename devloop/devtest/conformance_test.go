@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,13 @@ networks:
   external_network_test: {external: true}
 `})
 		s.watch("ext-alpine")
+		networks := func() string { // the zones of its networks, where every pod looks for names
+			out := s.kubectl("get", "pods", "-n", s.project(), "-o", `jsonpath={range .items[*]}{.spec.dnsConfig.searches}{"\n"}{end}`)
+			all := strings.Split(out, "\n")
+			slices.Sort(all)
+			return strings.Join(slices.Compact(all), "\n")
+		}
+		before := networks()
 		from := s.dev.Count()
 		s.write(".env", "A=1\nB=2\n")
 		s.until(30*time.Second, "the new file", func(o outcome) bool { return o.stdout == "A=1\nB=2\n" }, "ext-alpine", "cat", "/copy")
@@ -128,6 +136,9 @@ networks:
 		}
 		if builds > 1 {
 			t.Errorf("%d rebuilds for one change", builds)
+		}
+		if after := networks(); before == "" || after != before {
+			t.Errorf("networks before %s, after %s", before, after)
 		}
 	})
 }

@@ -16,19 +16,19 @@ import (
 // healed is how long the cluster may take to run pods again after a fault.
 const healed = 3 * time.Minute
 
-// A syncProject has one service, whose files follow ./data.
+// A syncProject has one service, whose files follow ./data and whose log goes on.
 const syncProject = `
 services:
   app:
     image: busybox
     init: true
-    command: sleep infinity
+    command: sh -c "while sleep 1; do date; done"
     deploy: {replicas: REPLICAS}
     develop: {watch: [{action: sync, path: ./data, target: /data, initial_sync: true}]}
 `
 
-// TestFaults breaks what `berth dev` stands on while it runs: it goes on, and
-// the files in every replica become those on disk.
+// TestFaults breaks what `berth dev` stands on while it runs: it goes on, the
+// files in every replica become those on disk, and the logs follow.
 func TestFaults(t *testing.T) {
 	for _, fault := range []struct {
 		name string
@@ -58,6 +58,7 @@ func TestFaults(t *testing.T) {
 			s.until(healed, "a file written after the fault", holds("2"), "app", "cat", "/data/after")
 			s.write("data/after", "3")
 			s.until(healed, "a file changed after the fault", holds("3"), "app", "cat", "/data/after")
+			s.event(s.dev.Count(), within, "the log after the fault", func(e devtest.Event) bool { return e.Event == "log" })
 			for _, o := range s.exec("app", "cat", "/data/before") {
 				if o.code != 0 {
 					t.Errorf("a file from before the fault: %+v", o)

@@ -71,6 +71,14 @@ func (app *App) shell(ctx context.Context, line string) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = app.In, app.Out, app.Err
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = interruptGrace
+	if !isTerminal(app.In) { // which interrupts all that runs there by itself
+		killRest := ownGroup(cmd)
+		defer func() {
+			if ctx.Err() != nil {
+				killRest()
+			}
+		}()
+	}
 	err := cmd.Run()
 	var status *exec.ExitError
 	switch {

@@ -65,7 +65,7 @@ func (app *App) newDevView(opts devOptions) *devView {
 // terminal to draw on. What is piped or redirected gets them on standard output,
 // unless that is for JSON or for the command of --once.
 func (app *App) devOutput(opts devOptions) (out io.Writer, terminal bool) {
-	if opts.format != "json" && !opts.once && !(isTerminal(app.Out) && isTerminal(app.Err)) {
+	if opts.format != "json" && !opts.once && (!isTerminal(app.Out) || !isTerminal(app.Err)) {
 		return app.Out, false
 	}
 	plain := app.global.progress == "plain" || app.global.progress == "json" || app.Getenv("TERM") == "dumb"
