@@ -55,6 +55,8 @@ type world struct {
 	brake func(ctx context.Context, what string) error
 	once  map[string]bool // faults that occur once
 
+	reading func(source string) (read func()) // called around the reading of a file or a build context; nil for nobody
+
 	noSwap string // why images cannot be swapped in place
 
 	built map[string]model.BuildSpec // by image name, its last build
@@ -169,8 +171,9 @@ func (w *world) count(entry string) int {
 
 func (w *world) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
 	progress.Say(sink, progress.Note, "build", spec.Name)
+	read := w.aboutToRead(spec.Context)
 	files, err := readTree(spec.Context)
-	if err != nil {
+	if read(); err != nil {
 		return model.ImageFacts{}, err
 	}
 	leave, err := w.enter(ctx, "build "+spec.Name)
@@ -663,16 +666,24 @@ func (w *world) pod(id string) *fakePod {
 type fakeSyncer struct {
 	*world
 	noSupervisor bool
-	reading      func(source string) (read func()) // called around the reading of a file; nil for nobody
-	heard        map[string]model.Program          // what is known of programs by who awaits their news, by container
-	holdEnds     chan struct{}                     // news of a program's end come when it is closed; nil for at once
+	heard        map[string]model.Program // what is known of programs by who awaits their news, by container
+	holdEnds     chan struct{}            // news of a program's end come when it is closed; nil for at once
+}
+
+// aboutToRead is called before source is read, and what it returns after.
+func (w *world) aboutToRead(source string) (read func()) {
+	w.mu.Lock()
+	reading := w.reading
+	w.mu.Unlock()
+	if reading == nil {
+		return func() {}
+	}
+	return reading(source)
 }
 
 // read reads a file that is to be synced.
 func (s *fakeSyncer) read(source string) ([]byte, error) {
-	if s.reading != nil {
-		defer s.reading(source)()
-	}
+	defer s.aboutToRead(source)()
 	return os.ReadFile(source)
 }
 

@@ -62,6 +62,7 @@ type loop struct {
 	retry       watch.Timer
 	rest        watch.Timer
 	look        watch.Timer
+	hurry       watch.Timer
 
 	results  chan result
 	prepared chan prepared
@@ -196,6 +197,9 @@ func (l *loop) run(ctx context.Context) error {
 		case <-watch.Fired(l.look):
 			l.look = nil
 			l.allRecovered()
+		case <-watch.Fired(l.hurry):
+			l.hurry = nil
+			l.giveUpWaits()
 		case <-watch.Fired(l.rest):
 			l.rest = nil
 			l.takeRest()
@@ -230,13 +234,14 @@ func (l *loop) advance(ctx context.Context) (done bool, err error) {
 		if l.opts.Once && len(l.flights) == 0 && l.reading == nil {
 			return true, l.outcome()
 		}
+		l.hurryLater()
 		return false, nil
 	}
 }
 
 // drain waits for everything that was started, and lets it hand in its result.
 func (l *loop) drain() {
-	for _, t := range []watch.Timer{l.retry, l.rest, l.look} {
+	for _, t := range []watch.Timer{l.retry, l.rest, l.look, l.hurry} {
 		if t != nil {
 			t.Stop()
 		}
@@ -295,7 +300,6 @@ func (l *loop) changed(b watch.Batch) {
 	}
 	l.seq++
 	base := l.want.Input.Project.WorkingDir
-	b.Changes = append(b.Changes, l.readMeanwhile(b)...)
 	for _, c := range b.Changes {
 		if l.set.redefines(c.Path) {
 			if l.projectDirt == nil {
@@ -320,7 +324,17 @@ func (l *loop) changed(b watch.Batch) {
 		})
 		l.soil(name, *d)
 	}
-	if len(b.Changes) == 0 && len(b.Same) > 0 {
+	again := l.readMeanwhile(b, base)
+	for _, name := range sortedKeys(again) {
+		d := again[name]
+		d.seq = l.seq
+		l.send(Event{
+			Kind: EventChange, Service: name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: "saved while it was read", Files: len(d.paths) + d.more,
+		})
+		l.owe(name, *d)
+		l.giveUpFor(name, false) // a build goes on: most likely it has read all of it
+	}
+	if len(b.Changes)+len(again) == 0 && len(b.Same) > 0 {
 		l.send(Event{Kind: EventSame, Cause: displayPath(base, b.Same[0]), Files: len(b.Same), Why: "content unchanged"})
 	}
 	if l.projectDue() {
@@ -330,6 +344,12 @@ func (l *loop) changed(b watch.Batch) {
 
 // soil adds dirt to a service and gives up work that it makes pointless.
 func (l *loop) soil(service string, d dirt) {
+	l.owe(service, d)
+	l.giveUpFor(service, d.rebuild)
+}
+
+// owe adds dirt to a service.
+func (l *loop) owe(service string, d dirt) {
 	s := l.state(service)
 	if s.pending == nil {
 		s.pending = &dirt{}
@@ -343,7 +363,6 @@ func (l *loop) soil(service string, d dirt) {
 		ledger[service] = mergeFiles(ledger[service], d.files)
 		l.have.Ledger = ledger
 	}
-	l.giveUpFor(service, d.rebuild)
 }
 
 // giveUpFor gives up what runs for the group of a service: all of it when the
@@ -351,19 +370,47 @@ func (l *loop) soil(service string, d dirt) {
 func (l *loop) giveUpFor(service string, rebuild bool) {
 	members := l.members(service)
 	for _, t := range l.flights {
-		mine := func(a Action) bool { return l.touches(t, a, members) }
-		waits := func(a Action) bool { return mine(a) && a.Verb == Wait }
-		if !rebuild && t.pending(func(a Action) bool { return mine(a) && a.Verb != Wait }) {
+		if !rebuild && !l.onlyWaits(t, members) {
 			continue
 		}
-		match := mine
-		if !rebuild {
-			match = waits
-		}
-		if t.giveUp(match) {
+		if t.giveUp(func(a Action) bool { return l.touches(t, a, members) }) {
 			l.send(Event{Kind: EventCancel, Service: service, Why: "a newer change"})
 		}
 	}
+}
+
+// hurryAfter is how long a wait may keep a change waiting that came before it
+// began: most waits end at once, and then both changes are said to serve.
+const hurryAfter = 200 * time.Millisecond
+
+// hurryLater sees to it that no change waits for long until what it may cure comes
+// to serve.
+func (l *loop) hurryLater() {
+	if l.hurry != nil {
+		return
+	}
+	for name, s := range l.services {
+		if s.pending != nil && slices.ContainsFunc(l.flights, func(t *trip) bool { return l.onlyWaits(t, l.members(name)) }) {
+			l.hurry = l.e.deps.Clock.NewTimer(hurryAfter)
+			return
+		}
+	}
+}
+
+// giveUpWaits gives up waits that keep changes waiting.
+func (l *loop) giveUpWaits() {
+	for _, name := range sortedKeys(l.services) {
+		if l.services[name].pending != nil {
+			l.giveUpFor(name, false)
+		}
+	}
+}
+
+// onlyWaits reports whether all that a flight still does about the services is to
+// wait.
+func (l *loop) onlyWaits(t *trip, services map[string]bool) bool {
+	mine := func(a Action) bool { return l.touches(t, a, services) }
+	return t.pending(mine) && !t.pending(func(a Action) bool { return mine(a) && a.Verb != Wait })
 }
 
 // touches reports whether an action is about one of the services.

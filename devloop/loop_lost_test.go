@@ -23,7 +23,7 @@ func TestFileThatASyncReadInTheMiddleOfASaveIsSyncedAgain(t *testing.T) {
 	s := startSyncing(t, "sync")
 	var once sync.Once
 	s.mu.Lock()
-	s.syncer.reading = func(source string) func() {
+	s.reading = func(source string) func() {
 		read := func() {}
 		once.Do(func() {
 			s.write("src/a.js", "half")
@@ -115,6 +115,36 @@ type skippingClock struct {
 }
 
 func (c *skippingClock) Now() time.Time { return time.Now().Add(time.Duration(c.skipped.Load())) }
+
+// TestFileThatABuildReadInTheMiddleOfASaveIsBuiltAgain does the same with a
+// formatter that writes what is there already while the context is sent.
+func TestFileThatABuildReadInTheMiddleOfASaveIsBuiltAgain(t *testing.T) {
+	s := startSyncing(t, "sync")
+	var once sync.Once
+	s.mu.Lock()
+	s.reading = func(string) func() {
+		read := func() {}
+		once.Do(func() {
+			s.write("web/package.json", "")
+			read = func() { s.write("web/package.json", "{new}") }
+		})
+		return read
+	}
+	told := make(chan struct{})
+	s.brake = func(_ context.Context, what string) error {
+		if what == "build p-web" { // it has read its context
+			<-told
+		}
+		return nil
+	}
+	s.mu.Unlock()
+	s.write("web/package.json", "{new}")
+	if e := s.kind(2, EventChange, "web"); e.Why != "saved while it was read" {
+		t.Errorf("event %+v", e)
+	}
+	close(told)
+	s.holds("web", "/app/package.json", "{new}")
+}
 
 func TestSaveWithoutAChangeIsNotSyncedAgain(t *testing.T) {
 	s := newSession(t, map[string]string{"web/main.go": "v1", "web/package.json": "{}", "src/a.js": "1"})
@@ -232,4 +262,35 @@ func TestLateNewsOfAProgramsEndIsNotTakenForTheNextOne(t *testing.T) {
 	if strings.Contains(s.eventText(), `"failed"`) {
 		t.Errorf("events:\n%s", s.eventText())
 	}
+}
+
+// TestEditDuringARestartDoesNotWaitForWhatItMayCure saves a file again while the
+// program is started with one that keeps it from coming to serve.
+func TestEditDuringARestartDoesNotWaitForWhatItMayCure(t *testing.T) {
+	s := startSyncing(t, "sync+restart")
+	saved := make(chan struct{})
+	var once sync.Once
+	s.mu.Lock()
+	s.brake = func(ctx context.Context, what string) error {
+		switch what {
+		case "rerun web":
+			<-saved
+		case "wait web":
+			sick := false
+			once.Do(func() { sick = true })
+			if sick {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+	s.mu.Unlock()
+	s.write("src/a.js", "broken")
+	s.until("the programs are started again", func() bool { return s.running["rerun"] == 3 })
+	s.write("src/a.js", "2")
+	s.kind(2, EventChange, "web")
+	close(saved)
+	s.kind(1, EventServing, "web")
+	s.holds("web", "/srv/a.js", "2")
 }

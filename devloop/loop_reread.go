@@ -1,6 +1,7 @@
 package devloop
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -11,41 +12,37 @@ import (
 // saidWithin is how late a busy machine may tell the watcher of a save.
 const saidWithin = 250 * time.Millisecond
 
-// readMeanwhile lists the files that a batch holds for saved without a change,
-// but that a sync was reading while they were saved: it may have seen them empty,
-// absent, or as they were for a moment between two equal states, and then
-// nothing else would tell that the containers have something else.
-func (l *loop) readMeanwhile(b watch.Batch) []model.FileChange {
-	if len(b.Same) == 0 {
-		return nil
+// readMeanwhile is what is to be done, by service, about files that a batch holds
+// for saved without a change, but that a sync or a build was reading while they
+// were saved: it may have seen them empty, absent, or as they were for a moment
+// between two equal states, and then nothing else would tell that the containers
+// have something else.
+func (l *loop) readMeanwhile(b watch.Batch, base string) map[string]*dirt {
+	changed := map[string]bool{} // of several bursts, maybe: what is said of a file last stands
+	for _, c := range b.Changes {
+		changed[c.Path] = true
 	}
-	read := map[string]bool{}
-	for service, files := range l.have.Ledger {
-		if !l.syncedSince(service, b.Saved.Add(-saidWithin)) {
-			continue
-		}
-		for _, f := range files {
-			read[f.Source] = true
-		}
-	}
-	for _, c := range b.Changes { // of several bursts, maybe: what is said of it last stands
-		delete(read, c.Path)
-	}
-	var changes []model.FileChange
+	again := watch.Batch{Saved: b.Saved, First: b.First, Flushed: b.Flushed}
 	for _, path := range b.Same {
-		if read[path] {
-			changes = append(changes, model.FileChange{Path: path, Op: model.FileWritten})
+		if !changed[path] {
+			again.Changes = append(again.Changes, model.FileChange{Path: path, Op: model.FileWritten})
 		}
 	}
-	return changes
+	byService, _ := l.set.classify(again, base, l.means)
+	maps.DeleteFunc(byService, func(service string, d *dirt) bool {
+		return !d.rebuild && len(d.files) == 0 || !l.readSince(service, b.Saved)
+	})
+	return byService
 }
 
-// syncedSince reports whether files of a service were read for its containers
-// at some time since then.
-func (l *loop) syncedSince(service string, then time.Time) bool {
-	return !l.synced[service].Before(then) || slices.ContainsFunc(l.flights, func(t *trip) bool {
+// readSince reports whether files of a service were read for its containers at
+// some time since then, or are read for its image: a build goes on for longer
+// than it takes to tell of a save.
+func (l *loop) readSince(service string, then time.Time) bool {
+	return !l.synced[service].Before(then.Add(-saidWithin)) || slices.ContainsFunc(l.flights, func(t *trip) bool {
 		for id := range t.running {
-			if a := t.plan.Actions[id-1]; a.Verb == Sync && a.Service == service {
+			a := t.plan.Actions[id-1]
+			if (a.Verb == Sync || a.Verb == Build) && slices.Contains(t.about[id-1], service) {
 				return true
 			}
 		}

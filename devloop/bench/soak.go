@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/berth-dev/berth/devloop/devtest"
@@ -112,11 +113,15 @@ func (s *soak) edit(ctx context.Context) error {
 	return nil
 }
 
-// tellEvents logs what berth did last, for whoever looks for the cause.
+// tellEvents logs what berth did last, and where its goroutines stand, for whoever
+// looks for the cause. It ends berth.
 func (s *soak) tellEvents() {
-	const last = 30
+	const last = 60
 	for _, e := range s.dev.Events(max(0, s.dev.Count()-last)) {
 		fmt.Fprintf(s.log, "%+v\n", e)
+	}
+	if p, err := os.FindProcess(s.dev.PID()); err == nil {
+		_ = p.Signal(syscall.SIGQUIT) // it may have ended
 	}
 }
 
