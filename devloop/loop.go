@@ -319,19 +319,14 @@ func (l *loop) changed(b watch.Batch) {
 	for _, name := range sortedKeys(byService) {
 		d := byService[name]
 		d.seq = l.seq
-		l.send(Event{
-			Kind: EventChange, Service: name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: joinWords(d.whys), Files: len(d.paths) + d.more,
-		})
-		l.soil(name, *d)
+		l.takeChange(name, *d, joinWords(d.whys))
+		l.giveUpFor(name, d.rebuild)
 	}
 	again := l.readMeanwhile(b, base)
 	for _, name := range sortedKeys(again) {
 		d := again[name]
 		d.seq = l.seq
-		l.send(Event{
-			Kind: EventChange, Service: name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: "saved while it was read", Files: len(d.paths) + d.more,
-		})
-		l.owe(name, *d)
+		l.takeChange(name, *d, "saved while it was read")
 		l.giveUpFor(name, false) // a build goes on: most likely it has read all of it
 	}
 	if len(b.Changes)+len(again) == 0 && len(b.Same) > 0 {
@@ -340,6 +335,12 @@ func (l *loop) changed(b watch.Batch) {
 	if l.projectDue() {
 		l.takeProject()
 	}
+}
+
+// takeChange adds dirt to a service and says so.
+func (l *loop) takeChange(service string, d dirt, why string) {
+	l.owe(service, d)
+	l.send(Event{Kind: EventChange, Service: service, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: why, Files: len(d.paths) + d.more})
 }
 
 // soil adds dirt to a service and gives up work that it makes pointless.
@@ -437,8 +438,8 @@ func (l *loop) command(c Command) {
 		default:
 			d.replace = true
 		}
-		l.send(Event{Kind: EventChange, Service: s.Name, Seq: l.seq, Cause: d.cause(), Action: d.action(), Why: "asked for"})
-		l.soil(s.Name, d)
+		l.takeChange(s.Name, d, "asked for")
+		l.giveUpFor(s.Name, d.rebuild)
 	}
 }
 
