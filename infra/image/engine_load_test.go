@@ -224,7 +224,7 @@ func TestOneNameLoadedAgainLeavesTheNodeFlat(t *testing.T) {
 		_ = node.Remove(ctx, append([]string{name}, orphans(list, []string{name})...))
 	})
 	tops := map[digest.Digest]bool{}
-	for n := range 5 {
+	for n := range 2 * (keepReplaced + 1) {
 		write(t, dir, "app", fmt.Sprint(project, n))
 		facts, err := images.Build(t.Context(), spec, progress.Discard)
 		if err != nil {
@@ -253,7 +253,7 @@ func TestOneNameLoadedAgainLeavesTheNodeFlat(t *testing.T) {
 		t.Fatal(err)
 	}
 	maps.DeleteFunc(tops, func(id digest.Digest, _ bool) bool { return !snapshots[id] })
-	if len(tops) != 1 {
+	if len(tops) > keepReplaced {
 		t.Errorf("the layers of %d images that had the name are left", len(tops))
 	}
 }

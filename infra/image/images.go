@@ -32,6 +32,7 @@ type Images struct {
 	engine *docker.Client
 	cache  *layout.Store
 	limit  int64
+	pile   int // how many images may pile up on a node that a name stood for, before they go
 	getenv func(string) string
 
 	storeMu    sync.Mutex // held while the engine is asked
@@ -67,7 +68,7 @@ func New(engine *docker.Client, opts Options) (*Images, error) {
 	if mb, err := strconv.ParseInt(opts.Getenv("BERTH_IMAGE_CACHE_MB"), 10, 64); err == nil && mb >= 0 {
 		limit = mb << 20
 	}
-	return &Images{engine: engine, cache: cache, limit: limit, getenv: opts.Getenv, nodes: map[string]*seenNode{}}, nil
+	return &Images{engine: engine, cache: cache, limit: limit, pile: keepReplaced, getenv: opts.Getenv, nodes: map[string]*seenNode{}}, nil
 }
 
 // containerdStore asks the engine where it keeps images, until it has answered

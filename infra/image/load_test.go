@@ -360,10 +360,25 @@ func TestWhatWasPrunedIsSentAgainAtOnce(t *testing.T) {
 	}
 }
 
+func TestWhatANameStoodForPilesUpALittle(t *testing.T) {
+	images := offEngine(t)
+	fakes, nodes := fakeNodes("a")
+	base := tarLayer(t, "base", "base")
+	for n, want := range []int{2, 3, 4, 2, 3, 4, 2} { // layers on the node: the base, and one a build
+		if _, err := loadArchived(t.Context(), images, nodes, imageOf(t, images, []string{"web:dev"}, base, tarLayer(t, "app", fmt.Sprint(n)))); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(fakes[0].snapshots); got != want {
+			t.Errorf("after load %d: %d layers, want %d", n, got, want)
+		}
+	}
+}
+
 // Loads of one name again and again, as with `kind load docker-image`, leave the
 // nodes' disks flat.
 func TestWhatANameStoodForGoesWhenItIsLoadedAnew(t *testing.T) {
 	images := offEngine(t)
+	images.pile = 1
 	fakes, nodes := fakeNodes("a")
 	base := tarLayer(t, "base", "base")
 	var built []layout.NamedImage

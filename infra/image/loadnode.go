@@ -84,9 +84,9 @@ type loadJob struct {
 	platform string
 	task     *progress.Task
 	start    time.Time
-	since    time.Time // answers of nodes that are as new as this are not asked for again
-	waited   bool      // for another load of the image, maybe of another process
-	moved    bool      // a name of the user's stood for another image before; known once the image is
+	since    time.Time      // answers of nodes that are as new as this are not asked for again
+	waited   bool           // for another load of the image, maybe of another process
+	replaced []layout.Image // what names of the user's stood for some moves ago; known once the image is
 
 	sent, total atomic.Int64 // bytes, over all nodes
 }
@@ -224,15 +224,17 @@ func (j *loadJob) describe(ctx context.Context, states []nodeState) (layout.Imag
 		err = j.item.remember(img)
 	}
 	if err == nil && len(j.item.labels) == 0 {
-		j.moved, err = j.images.noteNames(j.item.names, j.platform, img)
+		j.replaced, err = j.images.noteNames(j.item.names, j.platform, img)
 	}
 	return img, err
 }
 
-// clearReplaced removes what the names stood for before. The image is there in any
-// case: what could not be removed now goes with the next load.
+// clearReplaced removes what the names stood for before, if that has piled up. The
+// image is there in any case: what could not be removed now goes with the next load.
 func (j *loadJob) clearReplaced(ctx context.Context, node Node, outcome model.LoadOutcome) {
-	if !j.moved || outcome == model.LoadPresent {
+	has, _ := j.images.seen(node).known()
+	piled := slices.ContainsFunc(j.replaced, func(img layout.Image) bool { return len(missingLayers(img.ChainIDs(), has)) == 0 })
+	if !piled || outcome == model.LoadPresent {
 		return
 	}
 	if err := j.images.removeReplaced(ctx, node); err != nil && ctx.Err() == nil {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -11,30 +12,44 @@ import (
 
 // What a name of the user's (web:dev) stood for stays on a node when the name moves
 // to another image: the kubelet has it by its ID. Content tags of projects are
-// pruned; what `berth load` replaces goes at once.
+// pruned; of what `berth load` replaces a few pile up and then go together, for
+// their removal takes longer than a load.
 
-// nameKey is where the layout remembers what a name stands for on nodes.
-func nameKey(name, platform string) string {
-	return imageKey("name-"+digest.FromString(name).Encoded(), platform)
+// keepReplaced is how many pile up.
+const keepReplaced = 3
+
+// nameKey is where the layout remembers what a name stood for on nodes so many
+// moves ago.
+func nameKey(name, platform string, ago int) string {
+	return imageKey(fmt.Sprintf("name-%s-%d", digest.FromString(name).Encoded(), ago), platform)
 }
 
 // loadedKey is where the layout remembers that an image was loaded from here.
 func loadedKey(d digest.Digest) string { return "loaded-" + d.String() }
 
-// noteNames remembers what names stand for now, and reports whether one of them
-// stood for another image before.
-func (i *Images) noteNames(names []string, platform string, img layout.Image) (moved bool, err error) {
+// noteNames remembers what names stand for now. It returns what they stood for as
+// many moves ago as images may pile up: a node that still has one of these is
+// cleared.
+func (i *Images) noteNames(names []string, platform string, img layout.Image) (last []layout.Image, err error) {
 	for _, name := range names {
-		before, known := i.cache.GetImage(nameKey(name, platform))
-		if known && before.Digest() == img.Digest() {
+		if now, known := i.cache.GetImage(nameKey(name, platform, 0)); known && now.Digest() == img.Digest() {
 			continue
 		}
-		moved = moved || known
-		if err := i.cache.PutImage(nameKey(name, platform), img); err != nil {
-			return moved, err
+		moving := img
+		for ago := range i.pile {
+			before, known := i.cache.GetImage(nameKey(name, platform, ago))
+			if err := i.cache.PutImage(nameKey(name, platform, ago), moving); err != nil {
+				return nil, err
+			}
+			if !known {
+				break
+			}
+			if moving = before; ago == i.pile-1 {
+				last = append(last, before)
+			}
 		}
 	}
-	return moved, i.cache.PutImage(loadedKey(img.Digest()), img)
+	return last, i.cache.PutImage(loadedKey(img.Digest()), img)
 }
 
 // removeReplaced takes the images off a node that were loaded from here, have no
