@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/berth-dev/berth/devloop/watch"
@@ -162,7 +163,22 @@ func (l *loop) recovered(name string, state model.ServiceState) {
 	if s == nil || s.failed == nil || !s.late || s.pending != nil || state.Desired == 0 || state.Ready < state.Desired {
 		return
 	}
+	if !steady(state, l.e.deps.Clock.Now()) {
+		l.lookAgain()
+		return
+	}
 	l.recover(name, s)
+}
+
+// steadyAfterCrash is how long a container that has crashed must have run before it
+// is believed: without a healthcheck it counts as ready the moment it starts.
+const steadyAfterCrash = 10 * time.Second
+
+// steady reports whether no container of a service has just crashed.
+func steady(state model.ServiceState, now time.Time) bool {
+	return !slices.ContainsFunc(state.Pods, func(p model.PodState) bool {
+		return p.Health == "" && p.ExitCode != nil && *p.ExitCode != 0 && now.Sub(p.Since) < steadyAfterCrash
+	})
 }
 
 // recover notes that a service serves that did not, by itself, and has what is

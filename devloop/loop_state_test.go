@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -402,4 +403,22 @@ func TestFurtherTryOfTheProjectDoesNotWaitForAServiceThatIsWaitedFor(t *testing.
 	s.until("the project is tried again", func() bool { return s.count("prune") == 3 })
 	s.commands <- Command{Verb: CommandRestart, Service: "web"}
 	s.kind(1, EventServing, "web")
+}
+
+func TestContainerThatHasJustCrashedIsNotBelieved(t *testing.T) {
+	now, exit := time.Now(), func(status int32) *int32 { return &status }
+	for name, c := range map[string]struct {
+		pod  model.PodState
+		want bool
+	}{
+		"never ended":                {model.PodState{Since: now}, true},
+		"crashed a second ago":       {model.PodState{Since: now.Add(-time.Second), ExitCode: exit(1)}, false},
+		"crashed before that":        {model.PodState{Since: now.Add(-steadyAfterCrash), ExitCode: exit(1)}, true},
+		"ended well":                 {model.PodState{Since: now, ExitCode: exit(0)}, true},
+		"its healthcheck speaks for": {model.PodState{Since: now, ExitCode: exit(1), Health: "healthy"}, true},
+	} {
+		if got := steady(model.ServiceState{Pods: []model.PodState{{}, c.pod}}, now); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
 }
