@@ -1,8 +1,11 @@
 package devloop
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/translate"
@@ -102,18 +105,22 @@ func builds(img translate.Image, opts UpOptions) bool {
 }
 
 // pullPolicy reduces compose's pull_policy, or what opts say instead, to what
-// the engine is asked. The timed ones ask the registry again, which costs one
-// request when nothing is new.
-func pullPolicy(img translate.Image, opts UpOptions) model.PullPolicy {
-	policy := img.PullPolicy
+// the engine is asked.
+func pullPolicy(img translate.Image, opts UpOptions) (model.PullPolicy, error) {
+	asked := img.PullPolicy
 	if img.Build == nil && opts.Pull != "" {
-		policy = opts.Pull
+		asked = opts.Pull
 	}
+	policy, interval, err := types.ServiceConfig{ContainerSpec: types.ContainerSpec{PullPolicy: asked}}.GetPullPolicy()
 	switch {
-	case policy == "always", policy == "refresh", policy == "daily", policy == "weekly", strings.HasPrefix(policy, "every_"):
-		return model.PullAlways
-	case policy == "never", policy == "build":
-		return model.PullNever
+	case err != nil:
+		return "", fmt.Errorf("image %q: %w", img.Ref, err)
+	case interval > 0:
+		return model.PullEvery(interval), nil
+	case policy == types.PullPolicyAlways, policy == types.PullPolicyRefresh:
+		return model.PullAlways, nil
+	case policy == types.PullPolicyNever, policy == types.PullPolicyBuild:
+		return model.PullNever, nil
 	}
-	return model.PullMissing
+	return model.PullMissing, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -323,6 +324,15 @@ func TestThePullFlagWinsOverThePolicyOfImagesThatAreNotBuilt(t *testing.T) {
 		want         model.PullPolicy
 	}{
 		{"", "", false, model.PullMissing},
+		{"missing", "", false, model.PullMissing},
+		{"if_not_present", "", false, model.PullMissing},
+		{"always", "", false, model.PullAlways},
+		{"refresh", "", false, model.PullAlways},
+		{"never", "", false, model.PullNever},
+		{"build", "", false, model.PullNever},
+		{"daily", "", false, model.PullEvery(24 * time.Hour)},
+		{"weekly", "", false, model.PullEvery(7 * 24 * time.Hour)},
+		{"every_1d12h", "", false, model.PullEvery(36 * time.Hour)},
 		{"", "always", false, model.PullAlways},
 		{"always", "missing", false, model.PullMissing},
 		{"daily", "never", false, model.PullNever},
@@ -332,8 +342,8 @@ func TestThePullFlagWinsOverThePolicyOfImagesThatAreNotBuilt(t *testing.T) {
 		if c.build {
 			img.Build = build
 		}
-		if got := pullPolicy(img, UpOptions{Pull: c.flag}); got != c.want {
-			t.Errorf("pull_policy %q, --pull %q: %s, want %s", c.policy, c.flag, got, c.want)
+		if got, err := pullPolicy(img, UpOptions{Pull: c.flag}); got != c.want || err != nil {
+			t.Errorf("pull_policy %q, --pull %q: %s, %v, want %s", c.policy, c.flag, got, err, c.want)
 		}
 	}
 }

@@ -132,7 +132,11 @@ func (t *turn) acquire(ctx context.Context, a Action) error {
 
 func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) (model.ImageFacts, error) {
 	if verb == Pull {
-		facts, err := t.deps.Images.Ensure(ctx, img.Ref, pullPolicy(img, t.want.Options), img.Platform, t.sink(t.want.Options.QuietPull))
+		policy, err := pullPolicy(img, t.want.Options)
+		if err != nil {
+			return model.ImageFacts{}, err
+		}
+		facts, err := t.deps.Images.Ensure(ctx, img.Ref, policy, img.Platform, t.sink(t.want.Options.QuietPull))
 		if err == nil || img.Build == nil || t.want.Options.NoBuild || ctx.Err() != nil {
 			return facts, err
 		}

@@ -153,14 +153,17 @@ func (s *swap) unlike(d *appsv1.Deployment) string {
 	for _, c := range slices.Concat(d.Spec.Template.Spec.InitContainers, d.Spec.Template.Spec.Containers) {
 		live[c.Name] = c.Image
 	}
-	changed := false
+	changed, hook := false, false
 	eachContainer(before, func(list string, c map[string]any) {
 		name, _ := c["name"].(string)
 		image, _ := c["image"].(string)
 		if list == "containers" {
 			s.images[name] = image
 		}
-		changed = changed || live[name] != image
+		if live[name] != image {
+			changed = true
+			hook = hook || list == "initContainers" && !fillsVolume(c)
+		}
 		c["image"] = live[name]
 	})
 	own := before.GetAnnotations()
@@ -172,10 +175,25 @@ func (s *swap) unlike(d *appsv1.Deployment) string {
 	if hash, err := hashOf(before); err != nil || hash != was {
 		return "more than its image has changed"
 	}
-	if !changed {
+	switch {
+	case !changed:
 		return "its image is the same"
+	case hook:
+		return "a pre_start hook has a new image, and runs in new pods only"
 	}
 	return ""
+}
+
+// volumeFiller is the program of init containers that fill volumes. What they
+// filled stays with the pod, as with compose anonymous volumes stay with a service
+// that is built again.
+const volumeFiller = "/.berth/agent"
+
+// fillsVolume reports whether an init container is one of those, and not a hook
+// of the user.
+func fillsVolume(c map[string]any) bool {
+	command, _ := c["command"].([]any)
+	return len(command) > 0 && command[0] == volumeFiller
 }
 
 // eachContainer calls f for every container of a workload's template, in place.

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/berth-dev/berth/infra/kube"
 	"github.com/berth-dev/berth/infra/model"
@@ -124,6 +125,43 @@ func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 		}
 	}
 	oneReplicaSet(t, l, ctx)
+}
+
+// A hook is the user's, and compose runs it before every new container; a volume
+// is filled once.
+func TestSwapLeavesHooksToNewPods(t *testing.T) {
+	manifest := func(image string, command ...any) *unstructured.Unstructured {
+		u := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "web"},
+			"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+				"initContainers": []any{map[string]any{"name": "first", "image": image, "command": command}},
+				"containers":     []any{map[string]any{"name": "web", "image": image}},
+			}}},
+		}}
+		hash, err := hashOf(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.SetAnnotations(map[string]string{annotationHash: hash})
+		return u
+	}
+	for _, c := range []struct {
+		command []any
+		whyNot  string
+	}{
+		{[]any{"./migrate", "up"}, "a pre_start hook has a new image, and runs in new pods only"},
+		{[]any{volumeFiller, "copy-volume", "/data", "/.berth-volume"}, ""},
+	} {
+		live := manifest("web:1", c.command...)
+		d, err := kube.As[appsv1.Deployment](live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &swap{it: &item{live: live, manifest: manifest("web:2", c.command...)}, images: map[string]string{}}
+		if whyNot := s.unlike(d); whyNot != c.whyNot {
+			t.Errorf("%v: %q, want %q", c.command, whyNot, c.whyNot)
+		}
+	}
 }
 
 // Pods go one after the other until they are known to start quickly, and all at

@@ -24,6 +24,7 @@ type Image struct {
 	DiffIDs []string         // digests of the uncompressed layers, lowest first
 	Tags    []string         // repository:tag, in the engine's short form
 	Created time.Time
+	Tagged  time.Time // when the name came to mean it, or was pulled last; zero where the engine does not know
 	Size    int64
 }
 
@@ -57,7 +58,7 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (img Image, found
 	}
 	img = Image{
 		Facts:   factsOf(ref, r),
-		Variant: r.Variant, DiffIDs: r.RootFS.Layers, Tags: r.RepoTags, Size: r.Size,
+		Variant: r.Variant, DiffIDs: r.RootFS.Layers, Tags: r.RepoTags, Size: r.Size, Tagged: r.Metadata.LastTagTime,
 	}
 	if created, err := time.Parse(time.RFC3339Nano, r.Created); err == nil {
 		img.Created = created

@@ -91,7 +91,7 @@ func (i *Images) ensure(ctx context.Context, w Wanted, sink progress.Sink) (mode
 	if err != nil {
 		return model.ImageFacts{}, err
 	}
-	if found && w.Policy != model.PullAlways && platformFits(img, w.Platform) {
+	if found && !pullsAgain(w.Policy, img.Tagged, time.Now()) && platformFits(img, w.Platform) {
 		return img.Facts, nil
 	}
 	if w.Policy == model.PullNever {
@@ -110,6 +110,15 @@ func (i *Images) ensure(ctx context.Context, w Wanted, sink progress.Sink) (mode
 		err = fmt.Errorf("the engine pulled image %q but does not have it", w.Ref)
 	}
 	return img.Facts, err
+}
+
+// pullsAgain reports whether an image that the engine has had since a time, zero
+// where that is unknown, is to be pulled all the same.
+func pullsAgain(policy model.PullPolicy, since, now time.Time) bool {
+	if interval, timed := policy.Every(); timed {
+		return now.Sub(since) > interval
+	}
+	return policy == model.PullAlways
 }
 
 func platformFits(img docker.Image, platform string) bool {

@@ -3,6 +3,7 @@
 package model
 
 import (
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,6 +116,24 @@ const (
 	PullAlways  PullPolicy = "always"
 	PullNever   PullPolicy = "never"
 )
+
+// everyPrefix begins a policy with an interval.
+const everyPrefix = "every_"
+
+// PullEvery is the policy to pull again what was pulled longer ago than interval.
+func PullEvery(interval time.Duration) PullPolicy {
+	return PullPolicy(everyPrefix + interval.String())
+}
+
+// Every is the interval of a PullEvery; ok is false for other policies.
+func (p PullPolicy) Every() (interval time.Duration, ok bool) {
+	text, ok := strings.CutPrefix(string(p), everyPrefix)
+	if !ok {
+		return 0, false
+	}
+	interval, err := time.ParseDuration(text)
+	return interval, err == nil
+}
 
 // NodeLoad says what loading one image did on one node.
 type NodeLoad struct {
