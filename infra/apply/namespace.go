@@ -50,11 +50,17 @@ func (p *Project) prepareNamespace(ctx context.Context, items []*item) error {
 // readNamespace returns a namespace, nil when there is none.
 func (p *Project) readNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	ns, err := kube.Get[corev1.Namespace](ctx, p.client, "", name)
-	if kube.IsNotFound(err) {
+	switch {
+	case kube.IsNotFound(err):
 		return nil, nil
+	case apierrors.IsForbidden(err):
+		return nil, problem.New(fmt.Sprintf("look at namespace %q", name), err, namespaceHint)
 	}
 	return ns, err
 }
+
+// namespaceHint is for users who may not see or make the project's namespace.
+const namespaceHint = "ask who runs the cluster to create it and to bind the ClusterRole `edit` in it for you, and the right to get it; --project-name chooses another"
 
 func (p *Project) createNamespace(ctx context.Context, name string) error {
 	labels := map[string]string{model.LabelManagedBy: model.ManagedBy}
@@ -66,7 +72,11 @@ func (p *Project) createNamespace(ctx context.Context, name string) error {
 		return err
 	}
 	if _, err := p.client.Create(ctx, m); err != nil && !apierrors.IsAlreadyExists(err) {
-		return problem.New(fmt.Sprintf("create namespace %q", name), err, "")
+		hint := ""
+		if apierrors.IsForbidden(err) {
+			hint = namespaceHint
+		}
+		return problem.New(fmt.Sprintf("create namespace %q", name), err, hint)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	registryerror "github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-dev/berth/infra/docker"
@@ -76,8 +78,9 @@ func (p Pushed) summary(r Registry) string {
 func pushHint(err error, r Registry) string {
 	text := err.Error()
 	host, _, _ := strings.Cut(r.Prefix, "/")
+	var refused *registryerror.Error
 	switch {
-	case strings.Contains(text, "UNAUTHORIZED"), strings.Contains(text, "DENIED"):
+	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
 		return "docker login " + host
 	case errors.Is(err, errPlainHTTP), strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "x509"):
 		return "if this registry is meant to be insecure, say so with --insecure-registry"

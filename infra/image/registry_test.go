@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	registryerror "github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/problem"
@@ -202,5 +203,16 @@ func TestLayersAreCompressedForRemoteRegistriesOnce(t *testing.T) {
 	}
 	if !slices.Equal(first.DiffIDs, img.DiffIDs) {
 		t.Error("the diff IDs changed")
+	}
+}
+
+func TestRegistryThatRefusesNamesTheLogin(t *testing.T) {
+	r := Registry{Prefix: "registry.test/team"}
+	for status, want := range map[int]string{http.StatusUnauthorized: "docker login registry.test", http.StatusForbidden: "docker login registry.test", http.StatusInternalServerError: ""} {
+		// A HEAD has no body that would name the reason.
+		err := fmt.Errorf("push: %w", &registryerror.Error{StatusCode: status})
+		if got := pushHint(err, r); got != want {
+			t.Errorf("status %d: %q, want %q", status, got, want)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/apply"
+	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/problem"
 	"github.com/berth-dev/berth/infra/progress"
 	"github.com/berth-dev/berth/translate"
@@ -117,7 +118,7 @@ func (app *App) upAttached(ctx context.Context, s *session, up devloop.UpOptions
 	}
 	app.settle()
 	if a.exit() == nil && upErr != nil && !a.failed(ctx, ended) {
-		return errors.Join(upErr, a.stop(ctx))
+		return errors.Join(image.WithMissing(upErr), a.stop(ctx))
 	}
 	if err := a.follow(ctx, ended); err != nil {
 		return err
