@@ -196,17 +196,16 @@ func fillsVolume(c map[string]any) bool {
 	return len(command) > 0 && command[0] == volumeFiller
 }
 
-// eachContainer calls f for every container of a workload's template, in place.
+// eachContainer calls f for every container of a workload's template, as it
+// stands there. Nothing is changed unless f does.
 func eachContainer(workload *unstructured.Unstructured, f func(list string, c map[string]any)) {
 	for _, list := range []string{"initContainers", "containers"} {
-		containers, _, _ := unstructured.NestedSlice(workload.Object, "spec", "template", "spec", list)
+		field, _, _ := unstructured.NestedFieldNoCopy(workload.Object, "spec", "template", "spec", list)
+		containers, _ := field.([]any)
 		for _, c := range containers {
 			if c, ok := c.(map[string]any); ok {
 				f(list, c)
 			}
-		}
-		if containers != nil {
-			_ = unstructured.SetNestedSlice(workload.Object, containers, "spec", "template", "spec", list) // it was there
 		}
 	}
 }
@@ -351,8 +350,18 @@ func (s *swap) awaitReady(ctx context.Context, pod *corev1.Pod, name, before str
 
 // patchImages sets the images of a pod, or of a workload's template.
 func (s *swap) patchImages(ctx context.Context, key model.ObjectKey, template bool) error {
+	raw, err := imagesPatch(s.it.manifest, template)
+	if err != nil {
+		return err
+	}
+	return s.p.client.Patch(ctx, key, "", types.StrategicMergePatchType, raw)
+}
+
+// imagesPatch is the strategic merge patch by which pods, or with template a
+// workload, get the images of a manifest. It is made for many pods at once.
+func imagesPatch(manifest *unstructured.Unstructured, template bool) ([]byte, error) {
 	lists := map[string]any{}
-	eachContainer(s.it.manifest, func(list string, c map[string]any) {
+	eachContainer(manifest, func(list string, c map[string]any) {
 		if list == "initContainers" && !template {
 			return // they have run
 		}
@@ -364,11 +373,7 @@ func (s *swap) patchImages(ctx context.Context, key model.ObjectKey, template bo
 	if template {
 		change = map[string]any{"spec": map[string]any{"template": change}}
 	}
-	raw, err := json.Marshal(change)
-	if err != nil {
-		return err
-	}
-	return s.p.client.Patch(ctx, key, "", types.StrategicMergePatchType, raw)
+	return json.Marshal(change)
 }
 
 func (s *swap) patchReplicaSet(ctx context.Context) error {

@@ -57,6 +57,25 @@ func otherName(t *testing.T, image string) string {
 	return short
 }
 
+// TestImagesPatchLeavesTheManifestAlone, which pods that are swapped at the same
+// time share.
+func TestImagesPatchLeavesTheManifestAlone(t *testing.T) {
+	containers := []any{map[string]any{"name": "web", "image": "web:2", "env": []any{}}}
+	spec := map[string]any{"initContainers": []any{map[string]any{"name": "hook", "image": "hook:2"}}, "containers": containers}
+	manifest := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"template": map[string]any{"spec": spec}}}}
+	for template, want := range map[bool]string{
+		false: `{"spec":{"containers":[{"image":"web:2","name":"web"}]}}`,
+		true:  `{"spec":{"template":{"spec":{"containers":[{"image":"web:2","name":"web"}],"initContainers":[{"image":"hook:2","name":"hook"}]}}}}`,
+	} {
+		if got, err := imagesPatch(manifest, template); err != nil || string(got) != want {
+			t.Errorf("got %s, %v", got, err)
+		}
+	}
+	if now := spec["containers"].([]any); &now[0] != &containers[0] {
+		t.Error("the manifest's containers were written")
+	}
+}
+
 func TestSwapKeepsPodsAndReplicaSet(t *testing.T) {
 	_, kubeContext := testneed.Cluster(t)
 	client, err := kube.New("", kubeContext)
