@@ -28,6 +28,7 @@ func main() {
 		"init":        runInit,
 		"proxy":       runProxy,
 		"serve":       runServe,
+		"idle":        runIdle,
 		"copy-volume": runCopyVolume,
 		"checkpoint":  runCheckpoint,
 		"place":       runPlace,

@@ -63,9 +63,9 @@ func testEngine(t *testing.T) *docker.Client {
 
 // testImage has the app, a file to replace and a folder to fill a volume with,
 // whose name and content are this test's own.
-func testImage(t *testing.T, n *Node) ociImage {
+func testImage(t *testing.T, engine *docker.Client, n *Node) ociImage {
 	t.Helper()
-	arch, err := n.engine.Arch(t.Context())
+	arch, err := engine.Arch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func testImage(t *testing.T, n *Node) ociImage {
 	})
 	i := ociImage{name: "docker.io/berth.test/agent:" + unique, layers: [][]byte{base, top}, arch: arch}
 	t.Cleanup(func() {
-		if err := onNode(context.Background(), n, nil, "rm", i.name); err != nil {
+		if err := onNode(context.Background(), engine, n, nil, "rm", i.name); err != nil {
 			t.Error(err)
 		}
 	})
@@ -157,8 +157,9 @@ func running(t *testing.T, c *kube.Client, namespace string) string {
 
 func TestSupervisedPod(t *testing.T) {
 	n, c := testNode(t)
-	i := testImage(t, n)
-	if err := onNode(t.Context(), n, bytes.NewReader(i.layout(t)), "import", "--platform", "linux/"+i.arch, "-"); err != nil {
+	engine := testEngine(t)
+	i := testImage(t, engine, n)
+	if err := onNode(t.Context(), engine, n, bytes.NewReader(i.layout(t)), "import", "--platform", "linux/"+i.arch, "-"); err != nil {
 		t.Fatal(err)
 	}
 	ns := namespace(t, c)
@@ -245,7 +246,7 @@ func TestContainerWithoutSupervisorSaysSo(t *testing.T) {
 func TestWarmConnect(t *testing.T) {
 	n, _ := testNode(t)
 	begin := time.Now()
-	again, err := Connect(t.Context(), n.engine, n.Name())
+	again, err := Connect(t.Context(), testEngine(t), n.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 // Package agent drives the node agent: it carries the embedded berth-agent
 // binary into a node's container and talks to it over one `docker exec` stream.
-// Nothing listens on a port, and the agent lives no longer than the stream.
+// Nothing listens on a port, and the agent lives no longer than the stream. On
+// clusters that berth did not create infra/agentset brings it.
 //
 // The packages below it are the node's side (the berth-agent binary imports
 // them and nothing else of ours): wire is the protocol both sides speak, serve

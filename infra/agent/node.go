@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,8 +16,8 @@ import (
 // Node is the agent of one node. It is safe for concurrent use and connects
 // again by itself when the node or the engine has been restarted.
 type Node struct {
-	engine *docker.Client
-	name   string
+	name string
+	open func(ctx context.Context) (*wire.Client, error) // starts the agent
 
 	turn   chan struct{} // held while connecting: one at a time
 	broken time.Time     // when the connection was found broken; zero while it is not. Whoever has turn may use it
@@ -33,14 +30,35 @@ type Node struct {
 // Connect starts the agent in the container of a node, after putting its binary
 // there if it is missing or another one. Close ends it.
 func Connect(ctx context.Context, engine *docker.Client, node string) (*Node, error) {
-	n := &Node{engine: engine, name: node, turn: make(chan struct{}, 1)}
+	return connect(ctx, node, container{engine, node}.open)
+}
+
+// hello is how long an agent may take to say hello over streams that others dialed.
+const hello = 10 * time.Second
+
+// ConnectOver is Connect for an agent that somebody else has put onto the node:
+// dial starts its `serve` and returns the streams of that, which end with Close.
+func ConnectOver(ctx context.Context, node string, dial func(ctx context.Context) (io.ReadWriteCloser, error)) (*Node, error) {
+	return connect(ctx, node, func(ctx context.Context) (*wire.Client, error) {
+		stream, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, hello, errSilent)
+		defer cancel()
+		return wire.NewClient(ctx, stream)
+	})
+}
+
+func connect(ctx context.Context, node string, open func(context.Context) (*wire.Client, error)) (*Node, error) {
+	n := &Node{name: node, open: open, turn: make(chan struct{}, 1)}
 	if _, err := n.connected(ctx); err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
-// Name is the name of the node and of its container.
+// Name is the name of the node and, where berth made that, of its container.
 func (n *Node) Name() string { return n.name }
 
 // Close ends the agent; calls that are under way fail.
@@ -77,6 +95,8 @@ func (n *Node) current() (session *wire.Client, broken bool, err error) {
 
 // ErrAway is a node that does not answer any more.
 var ErrAway = errors.New("it does not answer")
+
+var errSilent = fmt.Errorf("the agent says nothing for %s", hello)
 
 // patience is how long a node that has answered before is waited for, in all.
 const patience = 15 * time.Second
@@ -130,79 +150,6 @@ func (n *Node) use(session *wire.Client) (*wire.Client, error) {
 	}
 	n.session = session
 	return session, nil
-}
-
-// open starts the agent. The first attempt takes for granted that the binary is
-// there, which is the common case and needs no question of its own. One that does not say
-// hello, or is not ours, is replaced.
-func (n *Node) open(ctx context.Context) (*wire.Client, error) {
-	stream, err := n.engine.Pipe(ctx, n.name, []string{Path, "serve"})
-	if err != nil && !strings.Contains(err.Error(), Path) { // engines that refuse the exec name the missing file
-		return nil, err
-	}
-	if err == nil {
-		session, err := wire.NewClient(ctx, stream)
-		if err != nil && ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err == nil {
-			current, err := isCurrent(session.Hello)
-			if current {
-				return session, nil
-			}
-			if err = errors.Join(err, session.Close()); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := Install(ctx, n.engine, n.name); err != nil {
-		return nil, err
-	}
-	if stream, err = n.engine.Pipe(ctx, n.name, []string{Path, "serve"}); err != nil {
-		return nil, err
-	}
-	return wire.NewClient(ctx, stream)
-}
-
-func isCurrent(hello wire.Hello) (bool, error) {
-	hash, err := Hash(hello.Arch)
-	return hello.Binary == hash, err
-}
-
-// Install puts the agent's binary into a container that exists, running or not.
-func Install(ctx context.Context, engine *docker.Client, container string) error {
-	arch, err := engine.Arch(ctx)
-	if err != nil {
-		return err
-	}
-	binary, err := Binary(arch)
-	if err != nil {
-		return err
-	}
-	files, err := archive(binary)
-	if err != nil {
-		return err
-	}
-	return engine.CopyTo(ctx, container, "/", files)
-}
-
-// archive packs the binary with its folder, which may be missing.
-func archive(binary []byte) (io.Reader, error) {
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	err := errors.Join(
-		w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(Dir, "/") + "/", Mode: 0o755}),
-		// Called by this name it is the supervisor: pods mount Dir as /.berth and run /.berth/init.
-		w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(path.Join(Dir, "init"), "/"), Linkname: Name, Mode: 0o777}),
-		w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(path.Join(Dir, Name), "/"), Mode: 0o755, Size: int64(len(binary))}),
-	)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(binary); err != nil {
-		return nil, err
-	}
-	return &buf, w.Close()
 }
 
 // Ping returns when the agent has answered.

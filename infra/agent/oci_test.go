@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/berth-dev/berth/infra/docker"
 )
 
 // ociImage is an image made by hand: uncompressed layers, so that each layer's
@@ -118,9 +120,9 @@ func buildApp(t *testing.T, arch string) []byte {
 }
 
 // onNode runs ctr on the node.
-func onNode(ctx context.Context, n *Node, in io.Reader, args ...string) error {
+func onNode(ctx context.Context, engine *docker.Client, n *Node, in io.Reader, args ...string) error {
 	var out bytes.Buffer
-	status, err := n.engine.Exec(ctx, n.name, append([]string{"ctr", "-n", "k8s.io", "images"}, args...), in, &out, &out)
+	status, err := engine.Exec(ctx, n.name, append([]string{"ctr", "-n", "k8s.io", "images"}, args...), in, &out, &out)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("ctr %v: exit status %d: %s", args, status, out.String())
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	utilexec "k8s.io/client-go/util/exec"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 )
 
@@ -75,7 +76,7 @@ func (c *Client) remote(ctx context.Context, namespace, pod, verb string, o Exec
 			options.TerminalSizeQueue = sizeQueue{ctx, o.Sizes}
 		}
 	}
-	err = executor.StreamWithContext(ctx, options)
+	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), options) // it would print of what it also returns
 	var status utilexec.CodeExitError
 	switch {
 	case err == nil:

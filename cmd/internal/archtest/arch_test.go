@@ -29,6 +29,7 @@ var allowed = []struct {
 	{"infra/kube", leaves},
 	{"infra/ingress", append(infra, "infra/addon", "infra/apply")},
 	{"infra/metrics", append(infra, "infra/addon", "infra/apply")},
+	{"infra/agentset", append(infra, "infra/addon", "infra/apply")},
 	{"infra/offline/...", append(infra, "infra/image", "infra/offline/...")},
 	{"infra/bundle", append(infra, "infra/image/layout")},
 	{"infra/workshop/...", append(infra, "infra/workshop/...")},

@@ -26,6 +26,7 @@ type devOptions struct {
 	onceOptions
 	noLogs bool
 	debug  string
+	agent  bool
 }
 
 func newDevCommand(app *App) *cobra.Command {
@@ -50,6 +51,9 @@ With --once it ends when everything serves, as CI wants it:
 			if err := opts.check(); err != nil {
 				return err
 			}
+			if opts.agent && app.owned() {
+				return misuse("--agent", errors.New("the nodes of berth's own clusters have it always"), "leave it out, or name another cluster with --context")
+			}
 			return app.dev(cmd.Context(), args, up, opts)
 		},
 	}
@@ -57,6 +61,7 @@ With --once it ends when everything serves, as CI wants it:
 	cmd.Flags().BoolVar(&opts.noLogs, "no-logs", false, "do not follow the logs of the services")
 	cmd.Flags().StringVar(&opts.debug, "debug", "", "start the program of `service` under its language's debugger (JVM, Node, Python, Go) and forward the debugger's port")
 	_ = cmd.RegisterFlagCompletionFunc("debug", app.completeServices) // fails only for a flag that is not there
+	cmd.Flags().BoolVar(&opts.agent, "agent", false, "on a cluster of --context: while dev runs, sync with berth's agent, a privileged DaemonSet, for images without shell or tar")
 	opts.onceOptions.register(cmd)
 	addFormatFlag(cmd, &opts.format)
 	return cmd
@@ -79,11 +84,12 @@ func (app *App) dev(ctx context.Context, services []string, up devloop.UpOptions
 	view := app.newDevView(opts)
 	view.once = opts.once
 	defer view.close()
-	s, err := app.newSession(ctx, services, sessionOptions{events: view.loopEvent, debug: opts.debug, named: opts.named(up)})
+	s, err := app.newSession(ctx, services, sessionOptions{events: view.loopEvent, debug: opts.debug, agent: opts.agent, named: opts.named(up)})
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	defer app.removeAgent(outer, s)
 	view.quiet, view.debug = quietOf(s.input.Project, services), s.debug
 	if view.events != nil { // a reader of events hears what the terminal has been told
 		for _, w := range s.source.Warnings {

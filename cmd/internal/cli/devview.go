@@ -119,8 +119,14 @@ func (v *devView) serving(r devloop.UpResult) {
 	v.mu.Lock()
 	v.urls = r.URLs
 	v.mu.Unlock()
+	if !v.terminal && !v.once { // nothing shows the status line
+		v.console.Line(watching)
+	}
 	v.showStatus()
 }
+
+// watching is that all is well.
+const watching = "● watching"
 
 // note remembers what failed, until it is cured, for the status line.
 func (v *devView) note(e devloop.Event) {
@@ -146,7 +152,7 @@ func (v *devView) showStatus() {
 	}
 	slices.Sort(parts)
 	if len(parts) == 0 {
-		parts = append(parts, "● watching")
+		parts = append(parts, watching)
 	}
 	if v.only != "" {
 		parts = append(parts, "logs: "+v.only)

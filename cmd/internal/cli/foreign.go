@@ -23,13 +23,22 @@ import (
 // foreignParts completes deps for the cluster of --context, which berth did not
 // create: its images come out of a registry, or are loaded into its nodes where
 // these are containers of the engine, and this machine serves none of its ports.
-func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *session, deps *devloop.Deps) error {
+func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *session, deps *devloop.Deps, opts sessionOptions) error {
 	nodes, err := app.foreignNodes(ctx, s.kube)
 	if err != nil {
 		return err
 	}
 	deps.Target = translate.Target{Kind: translate.Portable, IngressDomain: "localhost", Nodes: len(nodes)}
 	deps.Publisher = &unpublished{context: app.global.context, kube: s.kube}
+	if err := app.foreignImages(ctx, engine, s, deps, nodes); err != nil {
+		return err
+	}
+	deps.Syncer, err = app.foreignSyncer(ctx, newSyncer(engine, s), s, deps, nodes, opts)
+	return err
+}
+
+// foreignImages says how images come to the nodes.
+func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *session, deps *devloop.Deps, nodes []corev1.Node) error {
 	registry, found, err := app.foreignRegistry(ctx, s.kube)
 	if err != nil {
 		return err

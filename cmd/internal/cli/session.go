@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/agent"
+	"github.com/berth-dev/berth/infra/agentset"
 	"github.com/berth-dev/berth/infra/apply"
 	"github.com/berth-dev/berth/infra/cluster"
 	"github.com/berth-dev/berth/infra/docker"
@@ -36,7 +37,8 @@ type session struct {
 	images *image.Images
 	nodes  []*image.KindNode
 	agents []*agent.Node
-	debug  *debugging // nil: no service is debugged
+	debug  *debugging    // nil: no service is debugged
+	set    *agentset.Set // the agent on a cluster that berth did not create; nil for none
 }
 
 // sessionOptions say what a session is for.
@@ -44,6 +46,7 @@ type sessionOptions struct {
 	plan   bool              // nothing may be changed, no cluster created
 	events devloop.EventSink // of dev
 	debug  string            // the service to debug; "" for none
+	agent  bool              // the user asks for the agent on a cluster that berth did not create
 	named  []string          // services that flags name
 }
 
@@ -124,11 +127,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		Events:    opts.events,
 	}
 	if !app.owned() {
-		deps.Syncer = tarSyncer{newSyncer(engine, s)}
-		if opts.events != nil {
-			progress.Say(deps.Sink, progress.Note, "sync", "with tar of the images, through the API server: berth did not create this cluster, and puts no agent onto its nodes; programs restart in new pods")
-		}
-		err := app.foreignParts(ctx, engine, s, &deps)
+		err := app.foreignParts(ctx, engine, s, &deps, opts)
 		return deps, err
 	}
 	if deps.Target, err = app.target(ctx, engine, s); err != nil {

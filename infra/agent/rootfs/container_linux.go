@@ -15,8 +15,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tasks is where containerd keeps the state of Kubernetes' running containers.
-const tasks = "/run/containerd/io.containerd.runtime.v2.task/k8s.io"
+// bundle is the folder in which the node's containerd keeps a running container,
+// wherever that has its state: /run/containerd by default, a folder beside it in
+// k3s, RKE2 and k0s, the snap's in MicroK8s. A container that does not run is
+// fs.ErrNotExist.
+func bundle(id string) (string, error) {
+	return bundleIn([]string{"/run/containerd", "/run/*/containerd", "/var/snap/*/common/run/containerd"}, id)
+}
+
+func bundleIn(states []string, id string) (string, error) {
+	if !validID.MatchString(id) || strings.Trim(id, ".") == "" {
+		return "", fmt.Errorf("%q is not the id of a container", id)
+	}
+	for _, state := range states {
+		found, err := filepath.Glob(filepath.Join(state, "io.containerd.runtime.v2.task/k8s.io", id))
+		if err != nil {
+			return "", err
+		}
+		if len(found) > 0 {
+			return found[0], nil
+		}
+	}
+	return "", fmt.Errorf("container %q does not run: %w", id, fs.ErrNotExist)
+}
 
 // Container is the file system of a running container, seen in two ways: live,
 // as its processes see it, with volumes; and the layer below, where a root that is
@@ -31,15 +52,18 @@ var validID = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
 
 // PID finds the first process of a container by its containerd id. A container
 // that does not run is fs.ErrNotExist.
-func PID(id string) (int, error) { return pidIn(tasks, id) }
-
-func pidIn(tasks, id string) (int, error) {
-	if !validID.MatchString(id) || strings.Trim(id, ".") == "" {
-		return 0, fmt.Errorf("%q is not the id of a container", id)
+func PID(id string) (int, error) {
+	dir, err := bundle(id)
+	if err != nil {
+		return 0, err
 	}
-	raw, err := os.ReadFile(filepath.Join(tasks, id, "init.pid"))
+	return pidIn(dir)
+}
+
+func pidIn(bundle string) (int, error) {
+	raw, err := os.ReadFile(filepath.Join(bundle, "init.pid"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("container %q does not run: %w", id, fs.ErrNotExist)
+		return 0, fmt.Errorf("container %q does not run: %w", filepath.Base(bundle), fs.ErrNotExist)
 	}
 	if err != nil {
 		return 0, err
@@ -49,7 +73,11 @@ func pidIn(tasks, id string) (int, error) {
 
 // OpenContainer opens the file system of a running container by its containerd id.
 func OpenContainer(id string) (*Container, error) {
-	pid, err := PID(id)
+	dir, err := bundle(id)
+	if err != nil {
+		return nil, err
+	}
+	pid, err := pidIn(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +88,7 @@ func OpenContainer(id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	layer, err := Open(filepath.Join(tasks, id, "rootfs"))
+	layer, err := Open(filepath.Join(dir, "rootfs"))
 	if err != nil {
 		return nil, errors.Join(err, live.Close())
 	}

@@ -316,17 +316,25 @@ func TestKernelFileSystemsAreRefused(t *testing.T) {
 	}
 }
 
-func TestContainerIDsAreChecked(t *testing.T) {
-	dir := t.TempDir()
-	must(t, os.Mkdir(dir+"/abc", 0o755), os.WriteFile(dir+"/abc/init.pid", []byte("42\n"), 0o644))
-	if pid, err := pidIn(dir, "abc"); err != nil || pid != 42 {
-		t.Errorf("%d, %v", pid, err)
+func TestContainersAreFoundWhereContainerdKeepsThem(t *testing.T) {
+	run := t.TempDir()
+	const below = "/io.containerd.runtime.v2.task/k8s.io/"
+	for _, dir := range []string{run + "/containerd" + below + "abc", run + "/k3s/containerd" + below + "def"} {
+		must(t, os.MkdirAll(dir, 0o755), os.WriteFile(dir+"/init.pid", []byte("42\n"), 0o644))
 	}
-	if _, err := pidIn(dir, "gone"); !errors.Is(err, fs.ErrNotExist) {
+	states := []string{run + "/containerd", run + "/*/containerd"}
+	for _, id := range []string{"abc", "def"} {
+		dir, err := bundleIn(states, id)
+		must(t, err)
+		if pid, err := pidIn(dir); err != nil || pid != 42 {
+			t.Errorf("%s: %d, %v", id, pid, err)
+		}
+	}
+	if _, err := bundleIn(states, "gone"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
-	for _, id := range []string{"", "..", "../abc", "a/b", ".", strings.Repeat("a", 200)} {
-		if _, err := pidIn(dir, id); err == nil || errors.Is(err, fs.ErrNotExist) {
+	for _, id := range []string{"", "..", "../abc", "a/b", ".", "*", strings.Repeat("a", 200)} {
+		if _, err := bundleIn(states, id); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
