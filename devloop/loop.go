@@ -493,6 +493,9 @@ func joinWords(words []string) string {
 // transient reports whether an action may well succeed when tried again though
 // nothing changed: it failed in the engine or the cluster, not in the project.
 func transient(v Verb, err error) bool {
+	if errors.As(err, new(otherThanWritten)) {
+		return false
+	}
 	switch v {
 	case Load, Apply, Prune, Sync, Restart:
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, ErrCannotSync)

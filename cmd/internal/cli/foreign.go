@@ -49,7 +49,7 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 	}
 	deps.Target.Pushed = registry.Prefix != ""
 	registry.Platforms = platformsOf(nodes)
-	inEngine := engineImages{images: s.images, users: namesUsers(s.input)}
+	inEngine := engineImages{s.images}
 	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]string{}}
 	if through.own, err = s.images.Platform(ctx); err != nil {
 		return err

@@ -26,7 +26,7 @@ type nodeImages struct {
 
 func (s *session) nodeImages(target translate.Target) *nodeImages {
 	return &nodeImages{
-		engineImages: engineImages{images: s.images, users: namesUsers(s.input)},
+		engineImages: engineImages{s.images},
 		nodes:        s.workers(), without: map[string]bool{},
 		secrets: func(ref string) []string { return pullSecretsOf(s.input, target, ref) },
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -257,40 +255,19 @@ func (s *session) close() error {
 }
 
 // engineImages makes images available in the engine, as the dev loop asks.
-type engineImages struct {
-	images *image.Images
-	users  bool // the project names users or groups that only images know
-}
+type engineImages struct{ images *image.Images }
 
 // Build builds an image.
 func (e *engineImages) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
-	facts, err := e.images.Build(ctx, spec, sink)
-	return e.complete(ctx, facts, err)
+	return e.images.Build(ctx, spec, sink)
 }
 
 // Ensure sees to it that the engine holds an image.
 func (e *engineImages) Ensure(ctx context.Context, ref string, policy model.PullPolicy, platform string, sink progress.Sink) (model.ImageFacts, error) {
-	facts, err := e.images.Ensure(ctx, image.Wanted{Ref: ref, Policy: policy, Platform: platform}, sink)
-	return e.complete(ctx, facts, err)
+	return e.images.Ensure(ctx, image.Wanted{Ref: ref, Policy: policy, Platform: platform}, sink)
 }
 
-func (e *engineImages) complete(ctx context.Context, facts model.ImageFacts, err error) (model.ImageFacts, error) {
-	if err == nil && e.users {
-		err = e.images.AddUsers(ctx, &facts)
-	}
-	return facts, err
-}
-
-// namesUsers reports whether a service names a user or group instead of a number.
-func namesUsers(in translate.Input) bool {
-	named := func(s string) bool {
-		_, err := strconv.Atoi(s)
-		return s != "" && err != nil
-	}
-	for _, service := range in.Project.Services {
-		if slices.ContainsFunc(strings.Split(service.User, ":"), named) || slices.ContainsFunc(service.GroupAdd, named) {
-			return true
-		}
-	}
-	return false
+// AddUsers adds the users and groups of an image that the engine holds.
+func (e *engineImages) AddUsers(ctx context.Context, facts *model.ImageFacts) error {
+	return e.images.AddUsers(ctx, facts)
 }
