@@ -42,6 +42,7 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 			return err
 		}
 		if len(s.nodes) > 0 {
+			s.live = newLiveNodes(engine, strings.TrimPrefix(app.global.context, "kind-"), s.nodes)
 			onNodes := s.nodeImages(deps.Target)
 			deps.Images, deps.Loader = onNodes, onNodes
 			return nil

@@ -34,6 +34,7 @@ type session struct {
 	images *image.Images
 	nodes  []*image.KindNode
 	agents []*agent.Node
+	live   *liveNodes // of nodes that are containers of the engine; nil for others
 	debug  *debugging // nil: no service is debugged
 }
 
@@ -73,6 +74,7 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		if err := s.connectNodes(ctx, engine); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
+		s.live = newLiveNodes(engine, s.info.Name, s.nodes)
 		s.deploy.UseNodes(newSyncer(engine, s))
 	}
 	deps, err := app.deps(ctx, engine, s, services, opts)
@@ -150,7 +152,7 @@ func (app *App) target(ctx context.Context, engine *docker.Client, s *session) (
 		Kind:          translate.Owned,
 		IngressDomain: "localhost",
 		HTTPPort:      s.info.HTTPPort(),
-		Nodes:         len(s.workers()),
+		Nodes:         len(workersOf(s.nodes)),
 		AgentDir:      agent.Dir,
 	}
 	gateway, err := engine.Gateway(ctx, "kind")
@@ -218,11 +220,14 @@ func (s *session) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Keep: used, Nodes: s.workers()})
+	var nodes []image.Node // none where a registry has the images
+	if s.live != nil {
+		if nodes, err = s.live.workers(ctx); err != nil {
+			return err
+		}
+	}
+	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Keep: used, Nodes: nodes})
 }
-
-// workers are the session's nodes that run pods.
-func (s *session) workers() []image.Node { return workersOf(s.nodes) }
 
 // workersOf are the nodes that run pods: all but the control plane, unless there
 // is nothing else.
@@ -250,6 +255,9 @@ func (s *session) close() error {
 	}
 	for _, n := range s.nodes {
 		n.Close()
+	}
+	if s.live != nil {
+		errs = append(errs, s.live.close())
 	}
 	return errors.Join(errs...)
 }
