@@ -35,7 +35,7 @@ type Deps struct {
 	Watch  WatchMode   // how Dev watches files; "" decides by the platform
 }
 
-// Images makes images available in the engine. Both methods report their own
+// Images makes images available in the engine. Build and Ensure report their own
 // task ("build web", "pull redis:7") to the sink.
 type Images interface {
 	// Build builds the image and returns what is known of it, with Ref set to
@@ -44,6 +44,8 @@ type Images interface {
 	Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error)
 	// Ensure makes a given image available as the policy says.
 	Ensure(ctx context.Context, ref string, policy model.PullPolicy, platform string, sink progress.Sink) (model.ImageFacts, error)
+	// AddUsers adds the users and groups that an image of the engine has.
+	AddUsers(ctx context.Context, facts *model.ImageFacts) error
 }
 
 // A Loader brings images of the engine to every node. It reports its own task

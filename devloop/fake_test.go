@@ -70,6 +70,7 @@ type fakeImage struct {
 type fakeService struct {
 	kind, name, image string
 	replicas          int32
+	user              int64
 	pods              []*fakePod
 }
 
@@ -211,6 +212,12 @@ func (w *world) Ensure(ctx context.Context, ref string, _ model.PullPolicy, _ st
 	return facts, nil
 }
 
+// AddUsers knows of alice.
+func (w *world) AddUsers(_ context.Context, facts *model.ImageFacts) error {
+	facts.Passwd = map[string]model.UserIDs{"alice": {UID: 1234, GID: 567}}
+	return nil
+}
+
 func (w *world) Load(ctx context.Context, refs []string, _ progress.Sink) ([]model.NodeLoad, error) {
 	var loads []model.NodeLoad
 	var errs []error
@@ -293,6 +300,9 @@ func (w *world) rollOut(o model.Object, service string) {
 		return
 	}
 	s.image = template.Spec.Containers[0].Image
+	if security := template.Spec.Containers[0].SecurityContext; security != nil {
+		s.user = *security.RunAsUser
+	}
 	w.services[service] = s
 	for range s.replicas {
 		w.startPod(service, s)
@@ -532,6 +542,7 @@ func fakeTranslate(in translate.Input, _ translate.Target) (translate.Result, er
 		if images[ref] == nil {
 			images[ref] = &translate.Image{Ref: ref, Build: c.Build, PullPolicy: c.PullPolicy, Platform: c.Platform}
 		}
+		images[ref].Users = images[ref].Users || c.User != ""
 		images[ref].Services = append(images[ref].Services, name)
 		s := translate.Service{Name: name, Kind: "Deployment", Workload: name, Replicas: int32(c.GetScale()), Image: ref}
 		if jobs[name] {
@@ -555,6 +566,11 @@ func fakeTranslate(in translate.Input, _ translate.Target) (translate.Result, er
 			}
 		}
 		s.Objects = fakeWorkload(s, cmp.Or(in.Images[ref].Ref, ref), c, follows)
+		if ids, known := in.Images[ref].Passwd[c.User]; known {
+			s.Objects[0].(*appsv1.Deployment).Spec.Template.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: &ids.UID}
+		} else if in.Images[ref].Passwd != nil && c.User != "" {
+			r.Report = append(r.Report, translate.Entry{Path: "services." + name + ".user", Status: translate.Dropped, Done: fmt.Sprintf("the image has no user %q", c.User), Do: "known: alice", Blocks: true})
+		}
 		r.Services = append(r.Services, s)
 		r.Shared = append(r.Shared, fakeKubeService(name, in.Images[ref].Ports))
 	}
@@ -595,13 +611,13 @@ func fakeWorkload(s translate.Service, image string, c types.ServiceConfig, foll
 
 // A svc is a compose service as far as tests set one.
 type svc struct {
-	Name, Image, Restart, NetworkMode, PullPolicy, Platform string
-	Build                                                   *types.BuildConfig
-	Ports                                                   []types.ServicePortConfig
-	DependsOn                                               types.DependsOnConfig
-	Scale                                                   *int
-	Environment                                             types.MappingWithEquals
-	Watch                                                   []types.Trigger
+	Name, Image, Restart, NetworkMode, PullPolicy, Platform, User string
+	Build                                                         *types.BuildConfig
+	Ports                                                         []types.ServicePortConfig
+	DependsOn                                                     types.DependsOnConfig
+	Scale                                                         *int
+	Environment                                                   types.MappingWithEquals
+	Watch                                                         []types.Trigger
 }
 
 func project(name string, services ...svc) *types.Project {
@@ -609,7 +625,7 @@ func project(name string, services ...svc) *types.Project {
 	for _, s := range services {
 		c := types.ServiceConfig{Name: s.Name, Restart: s.Restart, Scale: s.Scale}
 		c.Image, c.NetworkMode, c.PullPolicy, c.Build, c.Platform = s.Image, s.NetworkMode, s.PullPolicy, s.Build, s.Platform
-		c.Ports, c.DependsOn, c.Environment = s.Ports, s.DependsOn, s.Environment
+		c.Ports, c.DependsOn, c.Environment, c.User = s.Ports, s.DependsOn, s.Environment, s.User
 		if s.Watch != nil {
 			c.Develop = &types.DevelopConfig{Watch: s.Watch}
 		}

@@ -76,6 +76,7 @@ type loop struct {
 	attended map[string]context.CancelFunc // supervised containers whose programs are watched, by PodState.ContainerID
 	crashed  map[string]programState       // those whose programs have ended
 	greeted  map[string]bool               // containers that a sync was tried for since the cluster was last observed
+	reloaded map[string]bool               // pods, by name, for which images were loaded once more
 	starts   map[string]int                // how often the programs of containers had been started when the loop last had it done
 	synced   map[string]time.Time          // when files of a service were last read for its containers
 	asking   []model.PodState              // one of each node that is to be asked until it answers
@@ -139,7 +140,7 @@ func newLoop(e *Engine, opts DevOptions) *loop {
 		e: e, opts: opts, services: map[string]*serviceState{}, group: map[string]string{}, removed: map[string]bool{},
 		results: make(chan result), prepared: make(chan prepared), observed: make(chan observation),
 		notices: make(chan watch.Notice, 64), outputs: make(chan Event, 256), programs: make(chan programState), back: make(chan string),
-		attended: map[string]context.CancelFunc{}, crashed: map[string]programState{}, greeted: map[string]bool{},
+		attended: map[string]context.CancelFunc{}, crashed: map[string]programState{}, greeted: map[string]bool{}, reloaded: map[string]bool{},
 		starts: map[string]int{}, synced: map[string]time.Time{},
 		have: Have{Facts: map[string]model.ImageFacts{}, Loaded: map[string]bool{}, Seen: map[string]bool{}, Ledger: map[string][]model.FileSync{}},
 	}
@@ -493,6 +494,9 @@ func joinWords(words []string) string {
 // transient reports whether an action may well succeed when tried again though
 // nothing changed: it failed in the engine or the cluster, not in the project.
 func transient(v Verb, err error) bool {
+	if errors.As(err, new(otherThanWritten)) {
+		return false
+	}
 	switch v {
 	case Load, Apply, Prune, Sync, Restart:
 		return !errors.Is(err, context.Canceled) && !errors.Is(err, ErrCannotSync)

@@ -70,3 +70,31 @@ func TestChangeThatReachesNoReplicaIsNotSaidToServe(t *testing.T) {
 	s.holds("web", "/src/a", "2")
 	s.kind(1, EventServing, "web")
 }
+
+// A node that comes while the loop runs, or that has removed an image, gets it when
+// a pod there waits for it: once, and without a new build.
+func TestImageThatANodeLacksIsLoaded(t *testing.T) {
+	s := newSession(t, map[string]string{"web/main.go": "v1"})
+	s.set(svc{Name: "web", Build: s.buildOf("web")}, svc{Name: "db", Image: "postgres"})
+	s.dev(DevOptions{})
+	s.up()
+	s.mu.Lock()
+	image := s.services["web"].pods[0].image
+	s.nodes["node-4"] = map[string]bool{}
+	s.services["web"].pods[0].node, s.services["web"].pods[0].reason = "node-4", "ErrImagePull"
+	s.notify()
+	s.mu.Unlock()
+	s.until("the new node has the image", func() bool { return s.nodes["node-4"][image] })
+	if e := s.kind(1, EventServing, "web"); e.Cause != `node "node-4" lacks its image` {
+		t.Errorf("event %+v", e)
+	}
+	s.mu.Lock()
+	s.services["web"].pods[0].reason = "ImagePullBackOff" // it will be tried again
+	s.notify()
+	s.mu.Unlock()
+	s.write("web/main.go", "v2") // the loop has looked at it by the time that this serves
+	s.kind(2, EventServing, "web")
+	if b, l := s.logged("build p-web"), s.logged("load p-web"); b != 2 || l != 3 {
+		t.Errorf("%d builds, %d loads for the start, a new node and an edit", b, l)
+	}
+}

@@ -3,6 +3,7 @@ package devloop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -67,16 +68,17 @@ func (w *workers) start(ctx context.Context, l *loop) {
 func (l *loop) observe(ctx context.Context, o observation) {
 	l.have.Services = o.services
 	clear(l.greeted)
-	alive := map[string]bool{}
+	alive, pods := map[string]bool{}, map[string]bool{}
 	for _, name := range sortedKeys(o.services) {
 		for _, p := range o.services[name].Pods {
-			alive[p.ContainerID] = true
+			alive[p.ContainerID], pods[p.Name] = true, true
 		}
 		l.recovered(name, o.services[name])
 	}
 	seen := maps.Clone(l.have.Seen)
 	maps.DeleteFunc(seen, func(id string, _ bool) bool { return !alive[id] })
 	l.have.Seen = seen
+	maps.DeleteFunc(l.reloaded, func(pod string, _ bool) bool { return !pods[pod] })
 	l.watchPrograms(ctx, alive)
 }
 
@@ -134,12 +136,38 @@ func (l *loop) lookInto(name string, s *serviceState) {
 		return
 	}
 	for _, p := range l.have.Services[name].Pods {
-		if p.Phase == "Running" && !p.Ready && p.Reason == "CrashLoopBackOff" {
+		cause := ""
+		switch {
+		case p.Phase == "Running" && !p.Ready && p.Reason == "CrashLoopBackOff":
+			cause = causeCrashes
+		case l.lacksImage(name, p):
+			cause = fmt.Sprintf("node %q lacks its image", p.Node)
+		}
+		if cause != "" {
 			now := l.e.deps.Clock.Now()
-			l.soil(name, dirt{seq: l.seq, apply: causeCrashes, moments: moments{now, now, now}})
+			l.soil(name, dirt{seq: l.seq, apply: cause, moments: moments{now, now, now}})
 			return
 		}
 	}
+}
+
+// lacksImage reports whether a pod of a service waits for an image that every node
+// was taken to have, and has it loaded with the next flight: a node may be new, or
+// have removed it. What a pod still lacks then is not loaded once more for it.
+func (l *loop) lacksImage(service string, p model.PodState) bool {
+	lacking := []string{"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"}
+	if !slices.Contains(lacking, p.Reason) || l.reloaded[p.Name] {
+		return false
+	}
+	loaded := maps.Clone(l.have.Loaded)
+	for _, img := range l.want.podImages(service) {
+		delete(loaded, l.have.Facts[img.Ref].Ref)
+	}
+	if len(loaded) == len(l.have.Loaded) {
+		return false
+	}
+	l.have.Loaded, l.reloaded[p.Name] = loaded, true
+	return true
 }
 
 // lookAgain has what the cluster shows looked at again soon: a service may have

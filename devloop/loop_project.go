@@ -182,7 +182,8 @@ func (l *loop) adopt(p prepared) {
 	}
 }
 
-// staleBecauseOf adds the images whose recipe is no longer what it was.
+// staleBecauseOf adds the images whose recipe is no longer what it was, or of
+// which more is asked.
 func (l *loop) staleBecauseOf(old Want) map[string]bool {
 	stale := maps.Clone(l.have.Stale)
 	if stale == nil {
@@ -194,7 +195,7 @@ func (l *loop) staleBecauseOf(old Want) map[string]bool {
 	}
 	for _, img := range l.want.Result.Images {
 		was, known := before[img.Ref]
-		same := reflect.DeepEqual(was.Build, img.Build) && was.PullPolicy == img.PullPolicy && was.Platform == img.Platform
+		same := reflect.DeepEqual(was.Build, img.Build) && was.PullPolicy == img.PullPolicy && was.Platform == img.Platform && (was.Users || !img.Users)
 		if known && !same {
 			stale[img.Ref] = true
 		}

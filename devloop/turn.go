@@ -120,6 +120,9 @@ func (t *turn) acquire(ctx context.Context, a Action) error {
 	i := slices.IndexFunc(t.want.Result.Images, func(img translate.Image) bool { return img.Ref == a.Image })
 	img := t.want.Result.Images[i]
 	facts, err := t.buildOrPull(ctx, a.Verb, img)
+	if err == nil && img.Users && facts.ID != "" { // else the engine has it not
+		err = t.deps.Images.AddUsers(ctx, &facts)
+	}
 	if err != nil {
 		return err
 	}
@@ -213,6 +216,9 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 	if err != nil {
 		return err
 	}
+	if err := t.refused(a, result); err != nil {
+		return err
+	}
 	if err := t.applyShared(ctx, result, a.Service == ""); err != nil || a.Service == "" {
 		return err
 	}
@@ -240,6 +246,27 @@ func (t *turn) apply(ctx context.Context, a Action) error {
 		t.mu.Unlock()
 	}
 	return t.measure(ctx, s)
+}
+
+// An otherThanWritten is why something is not applied: what would run is not what
+// the project says, however often it is tried.
+type otherThanWritten struct{ error }
+
+// Unwrap returns the reason.
+func (e otherThanWritten) Unwrap() error { return e.error }
+
+// refused returns an error when the images show that what an action would apply
+// is not what the user has.
+func (t *turn) refused(a Action, result translate.Result) error {
+	of := t.want
+	of.Result, of.Select = result, map[string]bool{}
+	for _, name := range t.want.about(a) {
+		of.Select[name] = true
+	}
+	if err := of.blocked(); err != nil {
+		return otherThanWritten{err}
+	}
+	return nil
 }
 
 // measure sees to it that an autoscaler of s has figures to read. A service

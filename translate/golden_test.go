@@ -107,7 +107,11 @@ func reportText(r translate.Result) string {
 		}
 	}
 	for _, i := range r.Images {
-		fmt.Fprintf(&b, "image %s: build=%t pull=%q platform=%q for %v\n", i.Ref, i.Build != nil, i.PullPolicy, i.Platform, i.Services)
+		users := ""
+		if i.Users {
+			users = " users"
+		}
+		fmt.Fprintf(&b, "image %s: build=%t pull=%q platform=%q%s for %v\n", i.Ref, i.Build != nil, i.PullPolicy, i.Platform, users, i.Services)
 	}
 	for _, n := range r.Names {
 		fmt.Fprintf(&b, "name %s\n", nameText(n))

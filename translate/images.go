@@ -2,7 +2,9 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -33,14 +35,21 @@ func (t *translator) images() []Image {
 			i.Services = append(i.Services, service)
 		}
 	}
+	needsUsers := func(ref string, always bool, users ...string) {
+		if i := byRef[ref]; i != nil {
+			i.Users = i.Users || always || slices.ContainsFunc(users, standsInImage)
+		}
+	}
 	for _, u := range t.units {
 		if u.svc.Provider != nil || u.hints.ServiceType == "ExternalName" {
 			continue
 		}
 		add(u.image, u.name, u.svc.PullPolicy, u.svc.Platform, u.svc.Build)
+		needsUsers(u.image, t.writesClaims(u), append([]string{u.svc.User}, u.svc.GroupAdd...)...)
 		for i := range u.svc.PreStart {
 			hook := &u.svc.PreStart[i]
 			add(hookImage(u, hook), u.name, hook.PullPolicy, hook.Platform, nil)
+			needsUsers(hookImage(u, hook), false, hook.User)
 		}
 		for _, v := range u.svc.Volumes {
 			if v.Type == types.VolumeTypeImage {
@@ -54,6 +63,23 @@ func (t *translator) images() []Image {
 		out = append(out, *byRef[ref])
 	}
 	return out
+}
+
+// standsInImage reports whether a user, a group or both (user:group) are given by
+// a name whose id only the image knows.
+func standsInImage(names string) bool {
+	return slices.ContainsFunc(strings.Split(names, ":"), func(name string) bool {
+		_, err := strconv.ParseInt(name, 10, 64)
+		return err != nil && name != "" && name != "root"
+	})
+}
+
+// writesClaims reports whether the image's own user, who may have a name, is to
+// write volumes that letWrite makes writable.
+func (t *translator) writesClaims(u *unit) bool {
+	return !t.owned() && u.svc.User == "" && slices.ContainsFunc(u.svc.Volumes, func(v types.ServiceVolumeConfig) bool {
+		return v.Type == types.VolumeTypeVolume && !v.ReadOnly
+	})
 }
 
 // hookImage is the image of a pre_start hook, the service's own by default.

@@ -232,6 +232,7 @@ type Image struct {
 	PullPolicy  string             // compose's pull_policy, "" when unset
 	Platform    string             // os/arch[/variant], "" for the node's
 	PullSecrets []string           // Secrets that pods pull it with
+	Users       bool               // what runs it needs its /etc/passwd and /etc/group: ImageFacts.Passwd and Groups
 }
 
 // Status is how well an attribute was kept.

@@ -81,16 +81,11 @@ func sendFile(w io.Writer, f model.FileSync, left *model.Unreadable) error {
 	case !info.Mode().IsRegular():
 		return unreadable(fmt.Errorf("%s is neither a file, a directory nor a link", f.Source))
 	}
-	source, err := os.Open(f.Source)
-	if err != nil {
-		return unreadable(err)
-	}
-	defer source.Close()
-	if info, err = source.Stat(); err != nil {
-		return err
-	}
-	out.Kind, out.Size = wire.FileContent, info.Size()
-	return wire.WriteFile(w, out, source)
+	out.Kind = wire.FileContent
+	return SendSteady(f.Source, left, func(info fs.FileInfo, size int64, content io.Reader) error {
+		out.Mode, out.Size = uint32(info.Mode().Perm()), size
+		return wire.WriteFile(w, out, content)
+	})
 }
 
 // Restart starts the program of a supervised container again, in the same

@@ -16,7 +16,6 @@ import (
 	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/agent"
 	"github.com/berth-dev/berth/infra/agentset"
-	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/progress"
 )
@@ -70,6 +69,7 @@ func (s *agentSyncer) isLost(node string, lost bool) (before bool) {
 // did not create: the agent where the user asks for it and it can be had, else
 // tar. It says which, and why.
 func (app *App) foreignSyncer(ctx context.Context, base *syncer, s *session, deps *devloop.Deps, nodes []corev1.Node, opts sessionOptions) (devloop.Syncer, error) {
+	base.live = nil // on these nodes is no agent that is asked without --agent
 	tar := tarSyncer{base}
 	const how = "with tar of the images, through the API server: "
 	switch {
@@ -110,7 +110,7 @@ func installAgent(ctx context.Context, s *session, deps *devloop.Deps, nodes []c
 	if err := task.End(set.Start(ctx), "answers on all nodes"); err != nil {
 		return nil, errors.Join(err, removeSet(ctx, set))
 	}
-	return set, s.images.Prune(ctx, image.PruneRequest{Project: agentset.Namespace, Keep: []string{ref}, Nodes: s.workers()})
+	return set, s.pruneImages(ctx, agentset.Namespace, []string{ref})
 }
 
 // fitForAgent says why nodes cannot have the agent.

@@ -44,6 +44,7 @@ With --once it ends when everything serves, as CI wants it:
   berth dev --once --exec 'go test ./e2e' --down`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args = opts.withDebugged(args)
 			up, err := opts.complete(args)
 			if err != nil {
 				return err
@@ -65,6 +66,15 @@ With --once it ends when everything serves, as CI wants it:
 	opts.onceOptions.register(cmd)
 	addFormatFlag(cmd, &opts.format)
 	return cmd
+}
+
+// withDebugged adds the service to debug to those that are named, if any are:
+// none are all.
+func (o devOptions) withDebugged(services []string) []string {
+	if o.debug == "" || len(services) == 0 || slices.Contains(services, o.debug) {
+		return services
+	}
+	return append(slices.Clone(services), o.debug)
 }
 
 // named lists the services that flags name.

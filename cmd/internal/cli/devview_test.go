@@ -72,6 +72,19 @@ func TestSupersededBuildsGoAtRestOrWhenTheyPileUp(t *testing.T) {
 	}
 }
 
+func TestDebuggedServiceIsOneOfTheNamed(t *testing.T) {
+	for _, c := range []struct{ debug, named, want string }{
+		{"web", "db", "db web"},
+		{"web", "web db", "web db"},
+		{"web", "", ""}, // all
+		{"", "db", "db"},
+	} {
+		if got := strings.Join(devOptions{debug: c.debug}.withDebugged(strings.Fields(c.named)), " "); got != c.want {
+			t.Errorf("--debug %q of %q: %q", c.debug, c.named, got)
+		}
+	}
+}
+
 func TestDebuggerIsKnownOnceTheImageIs(t *testing.T) {
 	d := newDebugging("web")
 	in := translate.Input{Project: &types.Project{Name: "p", Services: types.Services{"web": {Name: "web"}}}}

@@ -51,6 +51,7 @@ func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *ses
 			return err
 		}
 		if len(s.nodes) > 0 {
+			s.live = newLiveNodes(engine, strings.TrimPrefix(app.global.context, "kind-"), s.nodes)
 			onNodes := s.nodeImages(deps.Target)
 			deps.Images, deps.Loader = onNodes, onNodes
 			return nil
@@ -58,7 +59,7 @@ func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *ses
 	}
 	deps.Target.Pushed = registry.Prefix != ""
 	registry.Platforms = platformsOf(nodes)
-	inEngine := engineImages{images: s.images, users: namesUsers(s.input)}
+	inEngine := engineImages{s.images}
 	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]string{}}
 	if through.own, err = s.images.Platform(ctx); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (app *App) inspectImages(ctx context.Context, input *translate.Input) error
 			continue
 		}
 		facts := found.Facts
-		if namesUsers(*input) {
+		if wanted.Users {
 			if err := images.AddUsers(ctx, &facts); err != nil {
 				return err
 			}

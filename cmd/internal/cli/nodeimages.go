@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,7 +18,7 @@ import (
 // lack. What the engine cannot get, the nodes may have or pull themselves.
 type nodeImages struct {
 	engineImages
-	nodes   []image.Node
+	nodes   func(ctx context.Context) ([]image.Node, error)
 	secrets func(ref string) []string // that pods pull an image with
 
 	mu      sync.Mutex
@@ -26,8 +27,8 @@ type nodeImages struct {
 
 func (s *session) nodeImages(target translate.Target) *nodeImages {
 	return &nodeImages{
-		engineImages: engineImages{images: s.images, users: namesUsers(s.input)},
-		nodes:        s.workers(), without: map[string]bool{},
+		engineImages: engineImages{s.images},
+		nodes:        s.live.workers, without: map[string]bool{},
 		secrets: func(ref string) []string { return pullSecretsOf(s.input, target, ref) },
 	}
 }
@@ -53,7 +54,11 @@ func (n *nodeImages) Ensure(ctx context.Context, ref string, policy model.PullPo
 	if err == nil || ctx.Err() != nil || !image.IsAbsent(err) {
 		return facts, err
 	}
-	got, nodeErr := n.images.OnNodes(ctx, ref, n.nodes, sink)
+	nodes, nodeErr := n.nodes(ctx)
+	if nodeErr != nil {
+		return facts, errors.Join(err, nodeErr)
+	}
+	got, nodeErr := n.images.OnNodes(ctx, ref, nodes, sink)
 	if nodeErr != nil {
 		return facts, fmt.Errorf("%w; nor can the nodes pull it: %w", err, nodeErr)
 	}
@@ -83,5 +88,9 @@ func (n *nodeImages) Load(ctx context.Context, refs []string, sink progress.Sink
 	if len(held) == 0 {
 		return nil, nil
 	}
-	return n.images.Load(ctx, held, n.nodes, sink)
+	nodes, err := n.nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.images.Load(ctx, held, nodes, sink)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,6 +35,7 @@ type session struct {
 	images *image.Images
 	nodes  []*image.KindNode
 	agents []*agent.Node
+	live   *liveNodes    // of nodes that are containers of the engine; nil for others
 	debug  *debugging    // nil: no service is debugged
 	set    *agentset.Set // the agent on a cluster that berth did not create; nil for none
 }
@@ -78,6 +77,7 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		if err := s.connectNodes(ctx, engine); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
+		s.live = newLiveNodes(engine, s.info.Name, s.nodes)
 		s.deploy.UseNodes(newSyncer(engine, s))
 	}
 	deps, err := app.deps(ctx, engine, s, services, opts)
@@ -151,7 +151,7 @@ func (app *App) target(ctx context.Context, engine *docker.Client, s *session) (
 		Kind:          translate.Owned,
 		IngressDomain: "localhost",
 		HTTPPort:      s.info.HTTPPort(),
-		Nodes:         len(s.workers()),
+		Nodes:         len(workersOf(s.nodes)),
 		AgentDir:      agent.Dir,
 	}
 	gateway, err := engine.Gateway(ctx, "kind")
@@ -219,11 +219,19 @@ func (s *session) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.images.Prune(ctx, image.PruneRequest{Project: s.input.Project.Name, Keep: used, Nodes: s.workers()})
+	return s.pruneImages(ctx, s.input.Project.Name, used)
 }
 
-// workers are the session's nodes that run pods.
-func (s *session) workers() []image.Node { return workersOf(s.nodes) }
+// pruneImages removes superseded builds of a project but for those to keep.
+func (s *session) pruneImages(ctx context.Context, project string, keep []string) (err error) {
+	var nodes []image.Node // none where a registry has the images
+	if s.live != nil {
+		if nodes, err = s.live.workers(ctx); err != nil {
+			return err
+		}
+	}
+	return s.images.Prune(ctx, image.PruneRequest{Project: project, Keep: keep, Nodes: nodes})
+}
 
 // workersOf are the nodes that run pods: all but the control plane, unless there
 // is nothing else.
@@ -252,44 +260,26 @@ func (s *session) close() error {
 	for _, n := range s.nodes {
 		n.Close()
 	}
+	if s.live != nil {
+		errs = append(errs, s.live.close())
+	}
 	return errors.Join(errs...)
 }
 
 // engineImages makes images available in the engine, as the dev loop asks.
-type engineImages struct {
-	images *image.Images
-	users  bool // the project names users or groups that only images know
-}
+type engineImages struct{ images *image.Images }
 
 // Build builds an image.
 func (e *engineImages) Build(ctx context.Context, spec model.BuildSpec, sink progress.Sink) (model.ImageFacts, error) {
-	facts, err := e.images.Build(ctx, spec, sink)
-	return e.complete(ctx, facts, err)
+	return e.images.Build(ctx, spec, sink)
 }
 
 // Ensure sees to it that the engine holds an image.
 func (e *engineImages) Ensure(ctx context.Context, ref string, policy model.PullPolicy, platform string, sink progress.Sink) (model.ImageFacts, error) {
-	facts, err := e.images.Ensure(ctx, image.Wanted{Ref: ref, Policy: policy, Platform: platform}, sink)
-	return e.complete(ctx, facts, err)
+	return e.images.Ensure(ctx, image.Wanted{Ref: ref, Policy: policy, Platform: platform}, sink)
 }
 
-func (e *engineImages) complete(ctx context.Context, facts model.ImageFacts, err error) (model.ImageFacts, error) {
-	if err == nil && e.users {
-		err = e.images.AddUsers(ctx, &facts)
-	}
-	return facts, err
-}
-
-// namesUsers reports whether a service names a user or group instead of a number.
-func namesUsers(in translate.Input) bool {
-	named := func(s string) bool {
-		_, err := strconv.Atoi(s)
-		return s != "" && err != nil
-	}
-	for _, service := range in.Project.Services {
-		if slices.ContainsFunc(strings.Split(service.User, ":"), named) || slices.ContainsFunc(service.GroupAdd, named) {
-			return true
-		}
-	}
-	return false
+// AddUsers adds the users and groups of an image that the engine holds.
+func (e *engineImages) AddUsers(ctx context.Context, facts *model.ImageFacts) error {
+	return e.images.AddUsers(ctx, facts)
 }

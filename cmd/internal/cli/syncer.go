@@ -21,13 +21,14 @@ import (
 // for commands through the API server, or the node where a user is given.
 type syncer struct {
 	engine    *docker.Client
-	agents    map[string]*agent.Node // by node
+	agents    map[string]*agent.Node // by node, of the beginning
+	live      *liveNodes             // that come later; nil where nodes are not containers of the engine
 	kube      *kube.Client
 	namespace string
 }
 
 func newSyncer(engine *docker.Client, s *session) *syncer {
-	out := &syncer{engine: engine, agents: map[string]*agent.Node{}, kube: s.kube, namespace: s.deploy.Namespace()}
+	out := &syncer{engine: engine, agents: map[string]*agent.Node{}, live: s.live, kube: s.kube, namespace: s.deploy.Namespace()}
 	for _, a := range s.agents {
 		out.agents[a.Name()] = a
 	}
@@ -36,7 +37,7 @@ func newSyncer(engine *docker.Client, s *session) *syncer {
 
 // Sync carries out file operations in a pod's container.
 func (s *syncer) Sync(ctx context.Context, pod model.PodState, files []model.FileSync) error {
-	a, err := s.agentOf(pod)
+	a, err := s.agentOf(ctx, pod)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func away(err error) error {
 
 // Restart starts the container's program again in place.
 func (s *syncer) Restart(ctx context.Context, pod model.PodState) (model.Program, error) {
-	a, err := s.agentOf(pod)
+	a, err := s.agentOf(ctx, pod)
 	if err != nil {
 		return model.Program{}, err
 	}
@@ -74,7 +75,7 @@ func (s *syncer) Restart(ctx context.Context, pod model.PodState) (model.Program
 // AwaitProgram returns when the container's program has been started or has
 // ended since it was as known says.
 func (s *syncer) AwaitProgram(ctx context.Context, pod model.PodState, known model.Program) (model.Program, error) {
-	a, err := s.agentOf(pod)
+	a, err := s.agentOf(ctx, pod)
 	if err != nil {
 		return model.Program{}, err
 	}
@@ -113,12 +114,11 @@ func (s *syncer) program(ctx context.Context, a *agent.Node, pod model.PodState,
 
 // Exec runs a command in the container.
 func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSpec, output func(line string)) error {
-	node, byNode := s.agents[pod.Node]
 	switch {
 	case spec.Privileged:
 		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
 			errors.New("a command has its container's own rights"), "leave out privileged of the rule's exec, or set it for the service")
-	case spec.User != "" && !byNode:
+	case spec.User != "" && s.live == nil:
 		return problem.New(fmt.Sprintf("run %q in pod %q", spec.Command, pod.Name),
 			errors.New("the Kubernetes API runs commands only as the container's own user"), "leave out user of the rule's exec")
 	}
@@ -129,6 +129,10 @@ func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSp
 		Command: execOptions{workdir: spec.WorkingDir, env: spec.Env}.command(spec.Command),
 	}
 	if spec.User != "" {
+		node, err := s.agentOf(ctx, pod)
+		if err != nil {
+			return err
+		}
 		user, err := userOf(ctx, node, pod.ContainerID, spec.User)
 		if err != nil {
 			return away(err)
@@ -141,7 +145,7 @@ func (s *syncer) Exec(ctx context.Context, pod model.PodState, spec model.ExecSp
 
 // Ports lists the TCP ports on which a container's programs listen.
 func (s *syncer) Ports(ctx context.Context, node, container string) ([]int, error) {
-	a, err := s.agentOf(model.PodState{Node: node})
+	a, err := s.agentOf(ctx, model.PodState{Node: node})
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +155,7 @@ func (s *syncer) Ports(ctx context.Context, node, container string) ([]int, erro
 // AwaitSuccessor returns when another container runs in the place of one, or
 // has ended at once: why, the wait for the service says.
 func (s *syncer) AwaitSuccessor(ctx context.Context, node, namespace, pod, container, not string, ports []int) error {
-	a, err := s.agentOf(model.PodState{Node: node})
+	a, err := s.agentOf(ctx, model.PodState{Node: node})
 	if err != nil {
 		return err
 	}
@@ -162,12 +166,15 @@ func (s *syncer) AwaitSuccessor(ctx context.Context, node, namespace, pod, conta
 	return err
 }
 
-func (s *syncer) agentOf(pod model.PodState) (*agent.Node, error) {
+func (s *syncer) agentOf(ctx context.Context, pod model.PodState) (*agent.Node, error) {
 	a, found := s.agents[pod.Node]
-	if !found {
-		return nil, problem.New(fmt.Sprintf("node %q was not there when berth started", pod.Node), nil, "end berth and run it again")
+	switch {
+	case found:
+		return a, nil
+	case s.live == nil:
+		return nil, fmt.Errorf("node %q has no agent", pod.Node)
 	}
-	return a, nil
+	return s.live.agent(ctx, pod.Node)
 }
 
 // lineSplitter passes on what is written to it line by line. client-go writes

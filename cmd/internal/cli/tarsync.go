@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-dev/berth/infra/agent"
 	"github.com/berth-dev/berth/infra/model"
 )
 
@@ -158,14 +159,21 @@ func packEntries(out io.Writer, entries []tarEntry, left *model.Unreadable) erro
 }
 
 func packEntry(w *tar.Writer, e tarEntry, left *model.Unreadable) error {
-	var content io.ReadCloser
-	var link string
-	var err error
-	if e.info.Mode()&fs.ModeSymlink != 0 {
-		link, err = os.Readlink(e.Source)
-	} else {
-		content, err = os.Open(e.Source)
+	if e.info.Mode()&fs.ModeSymlink == 0 {
+		return agent.SendSteady(e.Source, left, func(info fs.FileInfo, size int64, content io.Reader) error {
+			header, err := e.header(info, "")
+			if err != nil {
+				return err
+			}
+			header.Size = size
+			if err := w.WriteHeader(header); err != nil {
+				return err
+			}
+			_, err = io.Copy(w, content)
+			return err
+		})
 	}
+	link, err := os.Readlink(e.Source)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -173,21 +181,22 @@ func packEntry(w *tar.Writer, e tarEntry, left *model.Unreadable) error {
 		left.Add(err)
 		return nil
 	}
-	header, err := tar.FileInfoHeader(e.info, link)
+	header, err := e.header(e.info, link)
 	if err != nil {
 		return err
 	}
+	return w.WriteHeader(header)
+}
+
+// header is that of the entry in an archive.
+func (e tarEntry) header(info fs.FileInfo, link string) (*tar.Header, error) {
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return nil, err
+	}
 	header.Name, header.Mode, header.Format = strings.TrimPrefix(e.Target, "/"), e.mode, tar.FormatPAX
 	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
-	if err := w.WriteHeader(header); err != nil || content == nil {
-		return err
-	}
-	defer content.Close()
-	n, err := io.Copy(w, io.LimitReader(content, header.Size)) // what is appended meanwhile is a change of its own
-	if err == nil && n < header.Size {
-		err = fmt.Errorf("%s: %w: it shrank while it was read", e.Source, io.ErrUnexpectedEOF)
-	}
-	return err
+	return header, nil
 }
 
 // What the shell's scripts say of a program that is not there.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -162,5 +163,36 @@ func TestTarSyncEndsWithWhatItCannotDo(t *testing.T) {
 	}, []model.FileSync{{Source: filepath.Join(dir, "f"), Target: "/f", Op: model.FileWritten}})
 	if !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A file that is written anew, shorter, while it is packed is packed again.
+func TestTarSyncOfAFileThatShrinks(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(source, bytes.Repeat([]byte("x"), 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	err := tarSync(t.Context(), func(_ context.Context, command []string, stdin io.Reader) (string, error) {
+		if command[0] != "tar" {
+			return "", nil
+		}
+		archive := tar.NewReader(stdin)
+		for {
+			_, err := archive.Next()
+			if errors.Is(err, io.EOF) {
+				return "", nil
+			}
+			if err == nil {
+				err = os.WriteFile(source, []byte("short"), 0o600)
+			}
+			content, readErr := io.ReadAll(archive)
+			if last = string(content); err != nil || readErr != nil {
+				return "", errors.Join(err, readErr)
+			}
+		}
+	}, []model.FileSync{{Source: source, Target: "/f", Op: model.FileWritten}})
+	if err != nil || last != "short" {
+		t.Errorf("error %v, in the end %.10q", err, last)
 	}
 }
