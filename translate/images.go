@@ -2,8 +2,10 @@ package translate
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
@@ -22,8 +24,11 @@ func (t *translator) images() []Image {
 			i = &Image{Ref: ref, PullPolicy: policy, Platform: platform}
 			byRef[ref] = i
 		}
-		if i.Build == nil {
-			i.Build = build
+		switch {
+		case i.Build == nil && build != nil: // whoever builds it says how it comes about
+			i.Build, i.PullPolicy = build, policy
+		case (i.Build == nil || build != nil) && asksAfter(policy) < asksAfter(i.PullPolicy):
+			i.PullPolicy = policy
 		}
 		i.addPullSecrets(t.hints.ImagePullSecrets)
 		if u := t.services[service]; u != nil {
@@ -40,6 +45,9 @@ func (t *translator) images() []Image {
 		add(u.image, u.name, u.svc.PullPolicy, u.svc.Platform, u.svc.Build)
 		for i := range u.svc.PreStart {
 			hook := &u.svc.PreStart[i]
+			if hook.Image == "" && hook.PullPolicy == "" {
+				continue // the service's own image, as the service wants it
+			}
 			add(hookImage(u, hook), u.name, hook.PullPolicy, hook.Platform, nil)
 		}
 		for _, v := range u.svc.Volumes {
@@ -54,6 +62,22 @@ func (t *translator) images() []Image {
 		out = append(out, *byRef[ref])
 	}
 	return out
+}
+
+// asksAfter is how old a copy of an image must be for a pull policy to ask its
+// registry again. Of services that share an image the strictest has its way, as
+// in docker compose, where each pulls for itself.
+func asksAfter(policy string) time.Duration {
+	kind, interval, err := types.ServiceConfig{ContainerSpec: types.ContainerSpec{PullPolicy: policy}}.GetPullPolicy()
+	switch {
+	case err != nil: // reported where the image is pulled
+		return 0
+	case kind == types.PullPolicyAlways, kind == types.PullPolicyRefresh:
+		return interval
+	case kind == types.PullPolicyNever, kind == types.PullPolicyBuild:
+		return math.MaxInt64
+	}
+	return math.MaxInt64 - 1 // only one that is missing
 }
 
 // hookImage is the image of a pre_start hook, the service's own by default.
