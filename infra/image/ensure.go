@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func (i *Images) EnsureAll(ctx context.Context, list []Wanted, sink progress.Sin
 			facts[list[n].Ref] = o.facts
 		case errors.As(o.err, &absent):
 			missing = append(missing, absent.ref)
-			if absent.err != nil {
+			if !slices.ContainsFunc(reasons, func(said error) bool { return errors.Is(said, absent.err) }) {
 				reasons = append(reasons, absent.err)
 			}
 		default:
@@ -75,6 +76,9 @@ type absentError struct {
 func (e *absentError) Error() string { return fmt.Sprintf("image %q: %v", e.ref, e.err) }
 func (e *absentError) Unwrap() error { return e.err }
 
+// errNotPulled is why an image is absent that a policy forbids to pull.
+var errNotPulled = errors.New("it is never to be pulled (pull_policy, --pull)")
+
 // InRegistry reports whether the registry of the image's own name has it, as
 // far as the engine can tell.
 func (i *Images) InRegistry(ctx context.Context, ref string) bool {
@@ -95,7 +99,7 @@ func (i *Images) ensure(ctx context.Context, w Wanted, sink progress.Sink) (mode
 		return img.Facts, nil
 	}
 	if w.Policy == model.PullNever {
-		return model.ImageFacts{}, &absentError{w.Ref, nil}
+		return model.ImageFacts{}, &absentError{w.Ref, errNotPulled}
 	}
 	if err := i.pull(ctx, w, sink); err != nil {
 		if found && ctx.Err() == nil && platformFits(img, w.Platform) {

@@ -34,22 +34,22 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 	if err != nil {
 		return err
 	}
-	if deps.Target.PullSecret, err = app.pullSecret(s.input, deps.Target, registry); err != nil {
-		return err
+	if app.global.pullSecret {
+		deps.Translate = (&pullSecret{registry: registry, translate: deps.Translate, sink: app.sink()}).withSecret
 	}
 	if !found {
 		if s.nodes, err = app.kindNodes(ctx, engine, nodes); err != nil {
 			return err
 		}
 		if len(s.nodes) > 0 {
-			onNodes := s.nodeImages(deps.Target)
+			onNodes := s.nodeImages(deps)
 			deps.Images, deps.Loader = onNodes, onNodes
 			return nil
 		}
 	}
 	deps.Target.Pushed = registry.Prefix != ""
 	registry.Platforms = platformsOf(nodes)
-	inEngine := engineImages{images: s.images, users: namesUsers(s.input)}
+	inEngine := engineImages{images: s.images, users: s.namesUsers}
 	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]string{}}
 	if through.own, err = s.images.Platform(ctx); err != nil {
 		return err

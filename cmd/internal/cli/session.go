@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,7 +31,8 @@ type session struct {
 	engine *devloop.Engine
 	deploy *apply.Project
 	kube   *kube.Client
-	input  translate.Input
+	input  translate.Input                 // as it was read first
+	latest atomic.Pointer[translate.Input] // as it was read last
 	source composefile.Source
 	info   cluster.Info
 	images *image.Images
@@ -61,6 +63,7 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		return nil, err
 	}
 	s := &session{input: input, source: source}
+	s.latest.Store(&input)
 	if app.owned() {
 		if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
 			return nil, err
@@ -116,6 +119,9 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 				return *in, nil
 			}
 			in, _, err := app.readProject(ctx, services)
+			if err == nil {
+				s.latest.Store(&in)
+			}
 			return in, err
 		},
 		Translate: translator,
@@ -134,7 +140,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	if deps.Target, err = app.target(ctx, engine, s); err != nil {
 		return devloop.Deps{}, err
 	}
-	onNodes := s.nodeImages(deps.Target)
+	onNodes := s.nodeImages(&deps)
 	deps.Images, deps.Loader = onNodes, onNodes
 	deps.Publisher = &publisher{
 		gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,
@@ -259,7 +265,7 @@ func (s *session) close() error {
 // engineImages makes images available in the engine, as the dev loop asks.
 type engineImages struct {
 	images *image.Images
-	users  bool // the project names users or groups that only images know
+	users  func() bool // the project names users or groups that only images know
 }
 
 // Build builds an image.
@@ -275,11 +281,14 @@ func (e *engineImages) Ensure(ctx context.Context, ref string, policy model.Pull
 }
 
 func (e *engineImages) complete(ctx context.Context, facts model.ImageFacts, err error) (model.ImageFacts, error) {
-	if err == nil && e.users {
+	if err == nil && e.users() {
 		err = e.images.AddUsers(ctx, &facts)
 	}
 	return facts, err
 }
+
+// namesUsers reports whether the project, as it is now, names a user or group.
+func (s *session) namesUsers() bool { return namesUsers(*s.latest.Load()) }
 
 // namesUsers reports whether a service names a user or group instead of a number.
 func namesUsers(in translate.Input) bool {
