@@ -378,6 +378,10 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 			t.Errorf("got %v, want %v", c.got, c.want)
 		}
 	}
+	two := &types.BuildConfig{Platforms: []string{"linux/arm64", "linux/s390x"}}
+	if _, err := BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: two, Platform: "linux/amd64"}, nil, nil); err == nil || !strings.Contains(err.Error(), "build.platforms") {
+		t.Errorf("a default platform that is not among build.platforms: %v", err)
+	}
 	_, err = BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: config}, images, nil)
 	if err == nil || !strings.Contains(err.Error(), "not built yet") {
 		t.Errorf("without the base image: %v", err)

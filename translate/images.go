@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"sort"
@@ -42,17 +43,17 @@ func (t *translator) images() []Image {
 		if u.svc.Provider != nil || u.hints.ServiceType == "ExternalName" {
 			continue
 		}
-		add(u.image, u.name, u.svc.PullPolicy, u.svc.Platform, u.svc.Build)
+		add(u.image, u.name, u.svc.PullPolicy, t.imagePlatform(u.svc.Platform), u.svc.Build)
 		for i := range u.svc.PreStart {
 			hook := &u.svc.PreStart[i]
 			if hook.Image == "" && hook.PullPolicy == "" {
 				continue // the service's own image, as the service wants it
 			}
-			add(hookImage(u, hook), u.name, hook.PullPolicy, hook.Platform, nil)
+			add(hookImage(u, hook), u.name, hook.PullPolicy, t.imagePlatform(hook.Platform), nil)
 		}
 		for _, v := range u.svc.Volumes {
 			if v.Type == types.VolumeTypeImage {
-				add(v.Source, u.name, "", "", nil)
+				add(v.Source, u.name, "", t.imagePlatform(""), nil)
 			}
 		}
 	}
@@ -62,6 +63,16 @@ func (t *translator) images() []Image {
 		out = append(out, *byRef[ref])
 	}
 	return out
+}
+
+// DefaultPlatformKey is docker's variable for the platform of images that are built
+// and pulled for services that name none.
+const DefaultPlatformKey = "DOCKER_DEFAULT_PLATFORM"
+
+// imagePlatform is the platform that an image is built or pulled for, by what the
+// service says.
+func (t *translator) imagePlatform(own string) string {
+	return cmp.Or(own, t.project.Environment[DefaultPlatformKey])
 }
 
 // asksAfter is how old a copy of an image must be for a pull policy to ask its

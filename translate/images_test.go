@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/berth-dev/berth/translate"
 )
@@ -53,4 +54,28 @@ func hooked(policy string) types.ServiceConfig {
 	s := pulled(policy)
 	s.PreStart = []types.PreStartHook{{ContainerSpec: types.ContainerSpec{Command: types.ShellCommand{"true"}}}}
 	return s
+}
+
+func TestImagesWithoutAPlatformAreForThatOfTheEnvironment(t *testing.T) {
+	own := pulled("")
+	own.Name, own.Image, own.Platform = "own", "registry.example/own", "linux/arm64"
+	other := pulled("")
+	other.Name = "other"
+	in := translate.Input{Project: &types.Project{
+		Name: "p", Services: types.Services{"own": own, "other": other}, Environment: types.Mapping{translate.DefaultPlatformKey: "linux/amd64"},
+	}}
+	r, err := translate.Translate(in, translate.Target{Kind: translate.Portable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"linux/arm64", "linux/amd64"} {
+		if r.Images[i].Platform != want {
+			t.Errorf("%s is for %q, want %q", r.Images[i].Ref, r.Images[i].Platform, want)
+		}
+	}
+	for _, o := range r.Objects() {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Name == "other" && d.Spec.Template.Spec.NodeSelector != nil {
+			t.Errorf("a variable about images selects nodes: %v", d.Spec.Template.Spec.NodeSelector)
+		}
+	}
 }

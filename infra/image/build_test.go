@@ -378,7 +378,7 @@ func TestMissingImagesAreReportedTogether(t *testing.T) {
 	_, images, _ := onEngine(t)
 	_, err := images.EnsureAll(t.Context(), []Wanted{
 		{Ref: "berth.invalid/one:1", Policy: model.PullNever}, {Ref: "berth.invalid/two:2", Policy: model.PullMissing},
-	}, progress.Discard)
+	}, 0, progress.Discard)
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ each: the same content has the same tag.`,
 			if opts.quiet {
 				sink = progress.Discard
 			}
-			facts, err := images.BuildAll(cmd.Context(), specs, opts.parallel, sink)
+			facts, err := images.BuildAll(cmd.Context(), specs, cmp.Or(opts.parallel, p.parallel), sink)
 			if err == nil && opts.push {
 				err = p.push(cmd.Context(), images, sink)
 			}
@@ -74,7 +75,7 @@ each: the same content has the same tag.`,
 	flags.BoolVar(&opts.deps, "with-dependencies", false, "also build the images of what the named services depend on")
 	flags.BoolVar(&opts.push, "push", false, "push the images to their registries when all are built")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
-	flags.IntVar(&opts.parallel, "parallel", 0, "`number` of images to build at once (default 3)")
+	flags.IntVar(&opts.parallel, "parallel", 0, "`number` of images to build at once (default: COMPOSE_PARALLEL_LIMIT, else 3)")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }

@@ -190,7 +190,7 @@ func (b *bundler) ensure(refs ...string) error {
 	for _, ref := range refs {
 		wanted = append(wanted, image.Wanted{Ref: ref, Policy: model.PullMissing})
 	}
-	_, err := b.images.EnsureAll(b.ctx, wanted, b.app.sink())
+	_, err := b.images.EnsureAll(b.ctx, wanted, 0, b.app.sink())
 	return err
 }
 

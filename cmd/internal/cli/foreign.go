@@ -28,6 +28,9 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 	if err != nil {
 		return err
 	}
+	if err := defaultPlatformFits(s.input.Project, platformsOf(nodes)); err != nil {
+		return err
+	}
 	deps.Target = translate.Target{Kind: translate.Portable, IngressDomain: "localhost", Nodes: len(nodes)}
 	deps.Publisher = &unpublished{context: app.global.context, kube: s.kube}
 	registry, found, err := app.foreignRegistry(ctx, s.kube)

@@ -48,7 +48,7 @@ func newPullCommand(app *App) *cobra.Command {
 				}
 				wanted = append(wanted, image.Wanted{Ref: img.Ref, Policy: when, Platform: img.Platform})
 			}
-			_, err = images.EnsureAll(cmd.Context(), wanted, sink)
+			_, err = images.EnsureAll(cmd.Context(), wanted, p.parallel, sink)
 			if err != nil && ignore && cmd.Context().Err() == nil {
 				progress.Say(app.sink(), progress.Warn, "pull", err.Error())
 				err = nil

@@ -65,6 +65,9 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 	s := &session{input: input, source: source}
 	s.latest.Store(&input)
 	if app.owned() {
+		if err := ownPlatformFits(ctx, engine, input.Project); err != nil {
+			return nil, err // before a cluster is made
+		}
 		if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
 			return nil, err
 		}
@@ -111,6 +114,10 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		s.debug = newDebugging(opts.debug)
 		translator = s.debug.translate
 	}
+	parallel, err := parallelLimit(s.input.Project)
+	if err != nil {
+		return devloop.Deps{}, err
+	}
 	first := &s.input // read already; a change reads it again
 	deps := devloop.Deps{
 		Read: func(ctx context.Context) (translate.Input, error) {
@@ -126,6 +133,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		},
 		Translate: translator,
 		Applier:   s.deploy,
+		Parallel:  parallel,
 		Sink:      app.sink(),
 		Events:    opts.events,
 	}
