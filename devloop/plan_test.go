@@ -422,6 +422,18 @@ func TestWhatRunsIsBuiltForOnePlatform(t *testing.T) {
 	}
 }
 
+// Attestations would make every rebuild a new image.
+func TestWhatRunsIsBuiltWithoutAttestations(t *testing.T) {
+	w := newWorld(t)
+	p := project("p", svc{Name: "web", Build: &types.BuildConfig{Context: contextDir(t, map[string]string{"main.go": "1"}), Provenance: "true", SBOM: "true"}})
+	if _, err := New(w.deps(p)).Up(t.Context(), UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.built["p-web"]; got.Provenance+got.SBOM != "" {
+		t.Errorf("built with provenance %q, sbom %q", got.Provenance, got.SBOM)
+	}
+}
+
 func equalText(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
 func TestWhatFailedReadsAsASentence(t *testing.T) {

@@ -14,3 +14,11 @@ func TestBuildsAreOfferedTheAgentsOfTheCommandLine(t *testing.T) {
 		t.Errorf("got %v, want %v", specs[0].SSH, want)
 	}
 }
+
+func TestTheCommandLineDecidesOverAttestations(t *testing.T) {
+	specs := []model.BuildSpec{{Provenance: "true", SBOM: "true"}}
+	buildOptions{provenance: "false"}.apply(specs, nil)
+	if specs[0].Provenance != "false" || specs[0].SBOM != "true" {
+		t.Errorf("provenance %q, sbom %q", specs[0].Provenance, specs[0].SBOM)
+	}
+}
