@@ -141,6 +141,15 @@ func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string)
 	}
 }
 
+// withoutAttestations are the builds of images that are to run, and not to be pushed.
+func withoutAttestations(specs []model.BuildSpec) []model.BuildSpec {
+	specs = slices.Clone(specs)
+	for n := range specs {
+		specs[n].Provenance, specs[n].SBOM = "", ""
+	}
+	return specs
+}
+
 type builtJSON struct {
 	Image string `json:"image"`
 	Tag   string `json:"tag"`

@@ -22,3 +22,10 @@ func TestTheCommandLineDecidesOverAttestations(t *testing.T) {
 		t.Errorf("provenance %q, sbom %q", specs[0].Provenance, specs[0].SBOM)
 	}
 }
+
+func TestBundlesHoldNoAttestations(t *testing.T) {
+	specs := []model.BuildSpec{{Name: "web", Provenance: "true", SBOM: "true"}}
+	if got := withoutAttestations(specs)[0]; got.Name != "web" || got.Provenance+got.SBOM != "" || specs[0].Provenance == "" {
+		t.Errorf("%+v of %+v", got, specs[0])
+	}
+}

@@ -260,7 +260,7 @@ func (b *bundler) project(noBases bool) error {
 	if err != nil {
 		return err
 	}
-	built, err := b.images.BuildAll(b.ctx, specs, 0, b.app.sink())
+	built, err := b.images.BuildAll(b.ctx, withoutAttestations(specs), p.parallel, b.app.sink())
 	if err != nil {
 		return err
 	}
