@@ -28,8 +28,13 @@ func BuildSpec(in translate.Input, img translate.Image, images []translate.Image
 		NoCache: b.NoCache, NoCacheFilter: b.NoCacheFilter, Pull: b.Pull, Provenance: b.Provenance, SBOM: b.SBOM,
 	}
 	sort.Strings(spec.ExtraHosts)
-	if len(spec.Platforms) == 0 && img.Platform != "" {
+	switch {
+	case img.Platform == "":
+	case len(spec.Platforms) == 0:
 		spec.Platforms = []string{img.Platform}
+	case !slices.Contains(spec.Platforms, img.Platform): // compose-go refuses a service's own that is not among them
+		return spec, problem.New(fmt.Sprintf("build image %q for %s=%s", img.Ref, translate.DefaultPlatformKey, img.Platform),
+			fmt.Errorf("its build.platforms are %s", strings.Join(spec.Platforms, ", ")), "add the platform, or unset the variable")
 	}
 	for name, value := range b.Args {
 		if value != nil { // an argument without a value that the environment does not set is not passed

@@ -29,6 +29,10 @@ type Deps struct {
 	Metrics   Metrics  // nil: autoscalers find their figures, or do not
 	Syncer    Syncer   // nil: files cannot be synced, and rules that sync rebuild or restart instead
 
+	// Parallel is how many images are built, pulled and loaded at once; 0: 8, and
+	// 4 are loaded.
+	Parallel int
+
 	Sink   progress.Sink
 	Events EventSink   // nil: dropped; only Dev sends events
 	Clock  watch.Clock // nil: the system's

@@ -130,7 +130,7 @@ func scaled(in translate.Input, scale map[string]int) (translate.Input, error) {
 func (e *Engine) execute(ctx context.Context, want Want, have Have, dirty Dirty) (UpResult, *turn, error) {
 	plan := Decide(want, have, dirty)
 	t := newTurn(e.deps, want, have, dirty)
-	f := newFlight(plan, limits(want.Options))
+	f := newFlight(plan, limits(e.deps.Parallel))
 	run(ctx, f, t.do, e.skipped(want))
 	for _, h := range plan.Holds {
 		progress.Say(e.deps.Sink, progress.Note, h.Subject, h.Why)
@@ -139,9 +139,9 @@ func (e *Engine) execute(ctx context.Context, want Want, have Have, dirty Dirty)
 }
 
 // limits bounds what the engine and the nodes do at once.
-func limits(opts UpOptions) map[Verb]int {
-	parallel := cmp.Or(opts.Parallel, 8)
-	return map[Verb]int{Build: parallel, Pull: parallel, Load: 4, Apply: 16}
+func limits(parallel int) map[Verb]int {
+	parallel = cmp.Or(parallel, 8)
+	return map[Verb]int{Build: parallel, Pull: parallel, Load: min(4, parallel), Apply: 16}
 }
 
 // skipped reports actions that are not started, under the names that the work

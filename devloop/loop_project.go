@@ -287,7 +287,7 @@ func (l *loop) launch(t *trip, dirty Dirty) {
 	t.turn = newTurn(l.e.deps, l.want, have, dirty)
 	t.turn.output = func(service, line string) { l.outputs <- Event{Kind: EventOutput, Service: service, Line: line} }
 	t.turn.warn = func(service, text string) { l.outputs <- Event{Kind: EventWarn, Service: service, Why: text} }
-	t.flight = newFlight(Decide(l.want, have, dirty), limits(l.opts.Up))
+	t.flight = newFlight(Decide(l.want, have, dirty), limits(l.e.deps.Parallel))
 	t.began = l.e.deps.Clock.Now()
 	t.left = map[string]int{}
 	for _, a := range t.plan.Actions {

@@ -24,7 +24,6 @@ type UpOptions struct {
 	NoStart       bool           // create everything, and start nothing
 	NoWait        bool           // return when everything is applied
 	WaitTimeout   time.Duration  // for all waits together, from the first on; 0: none
-	Parallel      int            // builds and pulls at once; 0: 8
 }
 
 // UpResult is what up did.

@@ -378,6 +378,10 @@ func TestBuildSpecKeepsEveryField(t *testing.T) {
 			t.Errorf("got %v, want %v", c.got, c.want)
 		}
 	}
+	two := &types.BuildConfig{Platforms: []string{"linux/arm64", "linux/s390x"}}
+	if _, err := BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: two, Platform: "linux/amd64"}, nil, nil); err == nil || !strings.Contains(err.Error(), "build.platforms") {
+		t.Errorf("a default platform that is not among build.platforms: %v", err)
+	}
 	_, err = BuildSpec(translate.Input{Project: p}, translate.Image{Ref: "app", Build: config}, images, nil)
 	if err == nil || !strings.Contains(err.Error(), "not built yet") {
 		t.Errorf("without the base image: %v", err)
@@ -415,6 +419,18 @@ func TestWhatRunsIsBuiltForOnePlatform(t *testing.T) {
 				t.Errorf("built for %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// Attestations would make every rebuild a new image.
+func TestWhatRunsIsBuiltWithoutAttestations(t *testing.T) {
+	w := newWorld(t)
+	p := project("p", svc{Name: "web", Build: &types.BuildConfig{Context: contextDir(t, map[string]string{"main.go": "1"}), Provenance: "true", SBOM: "true"}})
+	if _, err := New(w.deps(p)).Up(t.Context(), UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.built["p-web"]; got.Provenance+got.SBOM != "" {
+		t.Errorf("built with provenance %q, sbom %q", got.Provenance, got.SBOM)
 	}
 }
 

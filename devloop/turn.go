@@ -152,6 +152,7 @@ func (t *turn) buildOrPull(ctx context.Context, verb Verb, img translate.Image) 
 		return model.ImageFacts{}, err
 	}
 	spec.Platforms = runPlatforms(img)
+	spec.Provenance, spec.SBOM = "", "" // are for who pulls an image that `berth build` makes
 	// A build a save would push all others out of the history, and to write a
 	// record takes its time.
 	_, spec.Unrecorded = t.have.Facts[img.Ref]

@@ -297,7 +297,9 @@ func TestBuildsRunAtOnceWithinTheLimit(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() {
-		_, err := New(w.deps(project("p", services...))).Up(t.Context(), UpOptions{Parallel: 3})
+		deps := w.deps(project("p", services...))
+		deps.Parallel = 3
+		_, err := New(deps).Up(t.Context(), UpOptions{})
 		done <- err
 	}()
 	w.until("three builds at once", func() bool { return w.running["build"] == 3 })

@@ -1,11 +1,14 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
@@ -24,8 +27,11 @@ func (t *translator) images() []Image {
 			i = &Image{Ref: ref, PullPolicy: policy, Platform: platform}
 			byRef[ref] = i
 		}
-		if i.Build == nil {
-			i.Build = build
+		switch {
+		case i.Build == nil && build != nil: // whoever builds it says how it comes about
+			i.Build, i.PullPolicy = build, policy
+		case (i.Build == nil || build != nil) && asksAfter(policy) < asksAfter(i.PullPolicy):
+			i.PullPolicy = policy
 		}
 		i.addPullSecrets(t.hints.ImagePullSecrets)
 		if u := t.services[service]; u != nil {
@@ -44,16 +50,18 @@ func (t *translator) images() []Image {
 		if u.svc.Provider != nil || u.hints.ServiceType == "ExternalName" {
 			continue
 		}
-		add(u.image, u.name, u.svc.PullPolicy, u.svc.Platform, u.svc.Build)
+		add(u.image, u.name, u.svc.PullPolicy, t.imagePlatform(u.svc.Platform), u.svc.Build)
 		needsUsers(u.image, t.writesClaims(u), append([]string{u.svc.User}, u.svc.GroupAdd...)...)
 		for i := range u.svc.PreStart {
 			hook := &u.svc.PreStart[i]
-			add(hookImage(u, hook), u.name, hook.PullPolicy, hook.Platform, nil)
+			if hook.Image != "" || hook.PullPolicy != "" { // else the service's own image, as the service wants it
+				add(hookImage(u, hook), u.name, hook.PullPolicy, t.imagePlatform(hook.Platform), nil)
+			}
 			needsUsers(hookImage(u, hook), false, hook.User)
 		}
 		for _, v := range u.svc.Volumes {
 			if v.Type == types.VolumeTypeImage {
-				add(v.Source, u.name, "", "", nil)
+				add(v.Source, u.name, "", t.imagePlatform(""), nil)
 			}
 		}
 	}
@@ -80,6 +88,32 @@ func (t *translator) writesClaims(u *unit) bool {
 	return !t.owned() && u.svc.User == "" && slices.ContainsFunc(u.svc.Volumes, func(v types.ServiceVolumeConfig) bool {
 		return v.Type == types.VolumeTypeVolume && !v.ReadOnly
 	})
+}
+
+// DefaultPlatformKey is docker's variable for the platform of images that are built
+// and pulled for services that name none.
+const DefaultPlatformKey = "DOCKER_DEFAULT_PLATFORM"
+
+// imagePlatform is the platform that an image is built or pulled for, by what the
+// service says.
+func (t *translator) imagePlatform(own string) string {
+	return cmp.Or(own, t.project.Environment[DefaultPlatformKey])
+}
+
+// asksAfter is how old a copy of an image must be for a pull policy to ask its
+// registry again. Of services that share an image the strictest has its way, as
+// in docker compose, where each pulls for itself.
+func asksAfter(policy string) time.Duration {
+	kind, interval, err := types.ServiceConfig{ContainerSpec: types.ContainerSpec{PullPolicy: policy}}.GetPullPolicy()
+	switch {
+	case err != nil: // reported where the image is pulled
+		return 0
+	case kind == types.PullPolicyAlways, kind == types.PullPolicyRefresh:
+		return interval
+	case kind == types.PullPolicyNever, kind == types.PullPolicyBuild:
+		return math.MaxInt64
+	}
+	return math.MaxInt64 - 1 // only one that is missing
 }
 
 // hookImage is the image of a pre_start hook, the service's own by default.

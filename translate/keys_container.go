@@ -161,7 +161,8 @@ func workloadKeys() []key {
 	}
 	return append(append(keys, attrs(ok("passed to the image builder"),
 		"build.context", "build.dockerfile", "build.dockerfile_inline", "build.entitlements", "build.args", "build.ssh", "build.labels", "build.cache_from",
-		"build.cache_to", "build.no_cache", "build.no_cache_filter", "build.additional_contexts", "build.network", "build.provenance", "build.sbom", "build.pull",
+		"build.cache_to", "build.no_cache", "build.no_cache_filter", "build.additional_contexts", "build.network", "build.pull",
 		"build.target", "build.shm_size", "build.extra_hosts", "build.privileged", "build.secrets", "build.tags", "build.ulimits", "build.platforms",
-	)...), attr("build.isolation", lost("Windows only", "")))
+	)...), attr("build.provenance", ok("made by berth build, for who pulls the image; what runs is built without")),
+		attr("build.sbom", ok("made by berth build, for who pulls the image; what runs is built without")), attr("build.isolation", lost("Windows only", "")))
 }

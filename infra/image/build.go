@@ -81,12 +81,39 @@ func (i *Images) build(ctx context.Context, spec model.BuildSpec, task *progress
 		return model.ImageFacts{}, problem.New("reach the engine's BuildKit", err, askDoctor)
 	default:
 		defer client.Close()
-		id, err = i.buildWith(ctx, client, worker, spec, task)
+		if err := i.canBuild(ctx, spec); err != nil {
+			return model.ImageFacts{}, err
+		}
+		id, err = i.buildWith(ctx, client, worker, plain(spec), task)
 	}
 	if err != nil {
 		return model.ImageFacts{}, err
 	}
-	return i.tagged(ctx, spec.Name, id)
+	facts, err := i.tagged(ctx, spec.Name, id)
+	if err == nil && attested(spec) {
+		_, err = i.buildWith(ctx, client, worker, onTop(spec), task)
+	}
+	return facts, err
+}
+
+// attested reports whether a build is to make attestations.
+func attested(spec model.BuildSpec) bool {
+	return attestation(spec.Provenance) != "" || attestation(spec.SBOM) != ""
+}
+
+// plain is a build without its attestations. These carry times, so that the same
+// content would never be the same image: what has the content tag, and goes to
+// nodes, is built without.
+func plain(spec model.BuildSpec) model.BuildSpec {
+	spec.Provenance, spec.SBOM = "", ""
+	return spec
+}
+
+// onTop is the build that adds the attestations to what plain has built, all of
+// which is in the cache: it gets the names that the user pushes.
+func onTop(spec model.BuildSpec) model.BuildSpec {
+	spec.NoCache, spec.NoCacheFilter, spec.Pull, spec.CacheTo = false, nil, false, nil
+	return spec
 }
 
 // tagged gives a new image its content tag and describes it.
@@ -117,25 +144,27 @@ func (i *Images) canBuild(ctx context.Context, spec model.BuildSpec) error {
 		return problem.New(fmt.Sprintf("build image %q: build.additional_contexts", spec.Name),
 			errors.New("the engine's BuildKit does not know it"), "use Docker 23 or newer")
 	}
-	if len(spec.Platforms) > 1 {
-		containerd, err := i.containerdStore(ctx)
-		if err != nil {
-			return err
-		}
-		if !containerd {
-			return problem.New(fmt.Sprintf("build image %q: build.platforms", spec.Name),
-				errors.New("the engine's image store holds an image for one platform only"),
-				"turn on its containerd image store, the default since Docker 29, or name one platform")
-		}
+	if len(spec.Platforms) < 2 && !attested(spec) {
+		return nil
+	}
+	containerd, err := i.containerdStore(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !containerd && attested(spec):
+		return problem.New(fmt.Sprintf("build image %q: build.provenance, build.sbom", spec.Name),
+			errors.New("the engine's image store holds no attestations"),
+			"turn on its containerd image store, the default since Docker 29, or leave them out with --provenance=false --sbom=false")
+	case !containerd:
+		return problem.New(fmt.Sprintf("build image %q: build.platforms", spec.Name),
+			errors.New("the engine's image store holds an image for one platform only"),
+			"turn on its containerd image store, the default since Docker 29, or name one platform")
 	}
 	return nil
 }
 
 // buildWith builds with BuildKit and returns the image's ID.
 func (i *Images) buildWith(ctx context.Context, client *bkclient.Client, worker *bkclient.WorkerInfo, spec model.BuildSpec, task *progress.Task) (string, error) {
-	if err := i.canBuild(ctx, spec); err != nil {
-		return "", err
-	}
 	opt, err := solveOpt(spec, worker.Labels)
 	if err != nil {
 		return "", err

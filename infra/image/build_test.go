@@ -234,6 +234,30 @@ func TestTheSameContentHasTheSameTag(t *testing.T) {
 	}
 }
 
+func TestAttestationsLeaveTheTagAlone(t *testing.T) {
+	engine, images, project := onEngine(t)
+	if store, err := engine.ContainerdStore(t.Context()); err != nil || !store {
+		t.Skipf("the engine's image store holds no attestations (%v)", err)
+	}
+	dir := tree(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "1"})
+	spec := model.BuildSpec{Name: "berth.test/" + project + ":dev", Project: project, Services: []string{"web"}, Context: dir}
+	want, err := images.Build(t.Context(), spec, progress.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Provenance = "true"
+	for range 2 {
+		got, err := images.Build(t.Context(), spec, progress.Discard)
+		if err != nil || got.Ref != want.Ref || got.ID != want.ID {
+			t.Errorf("with attestations it is %s %s, not %s %s (%v)", got.Ref, got.ID, want.Ref, want.ID, err)
+		}
+	}
+	named, found, err := engine.InspectImage(t.Context(), spec.Name)
+	if err != nil || !found || named.Facts.ID == want.ID {
+		t.Errorf("what the user pushes has no attestations: %s (%v)", named.Facts.ID, err)
+	}
+}
+
 // Two programs that build one project at once both end with its image: each
 // sees no image of that name, and only one of them can create it.
 func TestBuildsOfOneNewNameAtOnce(t *testing.T) {
@@ -378,7 +402,7 @@ func TestMissingImagesAreReportedTogether(t *testing.T) {
 	_, images, _ := onEngine(t)
 	_, err := images.EnsureAll(t.Context(), []Wanted{
 		{Ref: "berth.invalid/one:1", Policy: model.PullNever}, {Ref: "berth.invalid/two:2", Policy: model.PullMissing},
-	}, progress.Discard)
+	}, 0, progress.Discard)
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -130,6 +130,30 @@ func TestSeveralPlatformsNeedAnEngineThatCanHoldThem(t *testing.T) {
 	}
 }
 
+func TestAttestationsNeedAnEngineThatCanHoldThem(t *testing.T) {
+	images := onBuildKit(t, &fakeBuildKit{})
+	for _, spec := range []model.BuildSpec{{Provenance: "true"}, {SBOM: "true"}} {
+		spec.Name, spec.Context, spec.DockerfileInline = "web", t.TempDir(), "FROM scratch"
+		_, err := images.Build(t.Context(), spec, progress.Discard)
+		if err == nil || !strings.Contains(err.Error(), "holds no attestations") || !strings.Contains(problem.Hint(err), "--provenance=false") {
+			t.Errorf("error is %v, hint %q", err, problem.Hint(err))
+		}
+	}
+}
+
+func TestAttestationsComeOnTopOfTheImageThatHasTheTag(t *testing.T) {
+	spec := model.BuildSpec{Name: "web", Provenance: "mode=max", SBOM: "true", NoCache: true, NoCacheFilter: []string{"base"}, Pull: true, CacheTo: []string{"type=inline"}}
+	if p := plain(spec); attested(p) || !p.NoCache || !p.Pull || len(p.CacheTo) == 0 {
+		t.Errorf("the image itself is built by %+v", p)
+	}
+	if p := onTop(spec); !attested(p) || p.NoCache || p.Pull || len(p.NoCacheFilter)+len(p.CacheTo) > 0 {
+		t.Errorf("it gets its attestations by %+v", p)
+	}
+	if attested(model.BuildSpec{Provenance: "false"}) {
+		t.Error("provenance: false counts as an attestation")
+	}
+}
+
 func TestRebuildsOfTheLoopLeaveNoRecord(t *testing.T) {
 	spec := model.BuildSpec{Name: "web", Context: t.TempDir(), DockerfileInline: "FROM scratch"}
 	for _, unrecorded := range []bool{false, true} {

@@ -1,11 +1,15 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/containerd/platforms"
 
 	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
@@ -22,22 +26,25 @@ type Wanted struct {
 // Ensure sees to it that the engine holds an image, pulling it if the policy
 // says so, and describes it.
 func (i *Images) Ensure(ctx context.Context, w Wanted, sink progress.Sink) (model.ImageFacts, error) {
-	facts, err := i.EnsureAll(ctx, []Wanted{w}, sink)
+	facts, err := i.EnsureAll(ctx, []Wanted{w}, 1, sink)
 	if err != nil {
 		return model.ImageFacts{}, err
 	}
 	return facts[w.Ref], nil
 }
 
-// EnsureAll is Ensure for several images at once. It returns their facts by
-// Ref; those that cannot be had are reported all together.
-func (i *Images) EnsureAll(ctx context.Context, list []Wanted, sink progress.Sink) (map[string]model.ImageFacts, error) {
+// PullLimit is how many images are pulled at once when nobody says otherwise.
+const PullLimit = 4
+
+// EnsureAll is Ensure for several images, at most limit at once (0 for PullLimit).
+// It returns their facts by Ref; those that cannot be had are reported all together.
+func (i *Images) EnsureAll(ctx context.Context, list []Wanted, limit int, sink progress.Sink) (map[string]model.ImageFacts, error) {
 	type outcome struct {
 		facts model.ImageFacts
 		err   error
 	}
 	outcomes := make([]outcome, len(list))
-	inParallel(len(list), 4, func(n int) {
+	inParallel(len(list), cmp.Or(limit, PullLimit), func(n int) {
 		outcomes[n].facts, outcomes[n].err = i.ensure(ctx, list[n], sink)
 	})
 	if ctx.Err() != nil {
@@ -53,7 +60,7 @@ func (i *Images) EnsureAll(ctx context.Context, list []Wanted, sink progress.Sin
 			facts[list[n].Ref] = o.facts
 		case errors.As(o.err, &absent):
 			missing = append(missing, absent.ref)
-			if absent.err != nil {
+			if !slices.ContainsFunc(reasons, func(said error) bool { return errors.Is(said, absent.err) }) {
 				reasons = append(reasons, absent.err)
 			}
 		default:
@@ -75,6 +82,9 @@ type absentError struct {
 func (e *absentError) Error() string { return fmt.Sprintf("image %q: %v", e.ref, e.err) }
 func (e *absentError) Unwrap() error { return e.err }
 
+// errNotPulled is why an image is absent that a policy forbids to pull.
+var errNotPulled = errors.New("it is never to be pulled (pull_policy, --pull)")
+
 // InRegistry reports whether the registry of the image's own name has it, as
 // far as the engine can tell.
 func (i *Images) InRegistry(ctx context.Context, ref string) bool {
@@ -95,7 +105,7 @@ func (i *Images) ensure(ctx context.Context, w Wanted, sink progress.Sink) (mode
 		return img.Facts, nil
 	}
 	if w.Policy == model.PullNever {
-		return model.ImageFacts{}, &absentError{w.Ref, nil}
+		return model.ImageFacts{}, &absentError{w.Ref, errNotPulled}
 	}
 	if err := i.pull(ctx, w, sink); err != nil {
 		if found && ctx.Err() == nil && platformFits(img, w.Platform) {
@@ -121,8 +131,18 @@ func pullsAgain(policy model.PullPolicy, since, now time.Time) bool {
 	return policy == model.PullAlways
 }
 
+// platformFits reports whether an image is for a platform; without a variant, any
+// will do, and linux/arm64/v8 is linux/arm64.
 func platformFits(img docker.Image, platform string) bool {
-	return platform == "" || platform == img.Platform() || strings.HasPrefix(img.Platform(), platform+"/")
+	if platform == "" || strings.HasPrefix(img.Platform(), platform+"/") {
+		return true
+	}
+	asked, err := platforms.Parse(platform)
+	if err != nil {
+		return false // the pull says so
+	}
+	has, err := platforms.Parse(img.Platform())
+	return err == nil && platforms.FormatAll(platforms.Normalize(asked)) == platforms.FormatAll(platforms.Normalize(has))
 }
 
 func (i *Images) pull(ctx context.Context, w Wanted, sink progress.Sink) error {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-dev/berth/infra/docker"
 	"github.com/berth-dev/berth/infra/model"
 )
 
@@ -23,6 +24,18 @@ func TestWhatWasPulledLongAgoIsPulledAgain(t *testing.T) {
 	} {
 		if got := pullsAgain(c.policy, c.since, now); got != c.want {
 			t.Errorf("%s, since %s: %t", c.policy, c.since, got)
+		}
+	}
+}
+
+func TestAnImageFitsThePlatformThatIsAskedFor(t *testing.T) {
+	arm := docker.Image{Facts: model.ImageFacts{OS: "linux", Arch: "arm64"}}
+	v8 := docker.Image{Facts: arm.Facts, Variant: "v8"}
+	for _, img := range []docker.Image{arm, v8} {
+		for platform, want := range map[string]bool{"": true, "linux/arm64": true, "linux/arm64/v8": true, "linux/amd64": false, "linux/a/b/c": false} {
+			if got := platformFits(img, platform); got != want {
+				t.Errorf("%s for %q: %t", img.Platform(), platform, got)
+			}
 		}
 	}
 }

@@ -102,6 +102,16 @@ func (i *Images) getReady(ctx context.Context, r LoadRequest) *sync.WaitGroup {
 // Platform is the engine's own, as os/arch.
 func (i *Images) Platform(ctx context.Context) (string, error) { return i.loadPlatform(ctx, "") }
 
+// RunsOn reports whether a node of one platform runs images for another.
+func RunsOn(image, node string) (bool, error) {
+	wanted, err := platforms.Parse(image)
+	if err != nil {
+		return false, err
+	}
+	has, err := platforms.Parse(node)
+	return err == nil && platforms.Only(has).Match(wanted), err
+}
+
 func (i *Images) loadPlatform(ctx context.Context, asked string) (string, error) {
 	if asked != "" {
 		p, err := platforms.Parse(asked)

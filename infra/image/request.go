@@ -191,8 +191,7 @@ func addSettings(attrs map[string]string, spec model.BuildSpec, workerLabels map
 }
 
 // attestation is BuildKit's form of compose's provenance and sbom: a boolean
-// or parameters. No attestation is the default, for it would make every build
-// a new image.
+// or parameters. No attestation is the default: what runs needs none.
 func attestation(value string) string {
 	switch value {
 	case "", "false":

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,16 +17,21 @@ import (
 )
 
 type buildOptions struct {
-	args     []string
-	ssh      []string
-	memory   string
-	noCache  bool
-	deps     bool
-	push     bool
-	pull     bool
-	quiet    bool
-	parallel int
-	format   string
+	args    []string
+	ssh     []string
+	memory  string
+	builder string
+
+	provenance, sbom string
+
+	check, print bool
+	noCache      bool
+	deps         bool
+	push         bool
+	pull         bool
+	quiet        bool
+	parallel     int
+	format       string
 }
 
 func newBuildCommand(app *App) *cobra.Command {
@@ -37,7 +43,7 @@ func newBuildCommand(app *App) *cobra.Command {
 each: the same content has the same tag.`,
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := opts.check(); err != nil {
+			if err := opts.valid(); err != nil {
 				return err
 			}
 			p, err := app.projectImages(cmd.Context(), args, opts.deps)
@@ -57,7 +63,7 @@ each: the same content has the same tag.`,
 			if opts.quiet {
 				sink = progress.Discard
 			}
-			facts, err := images.BuildAll(cmd.Context(), specs, opts.parallel, sink)
+			facts, err := images.BuildAll(cmd.Context(), specs, cmp.Or(opts.parallel, p.parallel), sink)
 			if err == nil && opts.push {
 				err = p.push(cmd.Context(), images, sink)
 			}
@@ -73,15 +79,28 @@ each: the same content has the same tag.`,
 	flags.BoolVar(&opts.pull, "pull", false, "ask the registries for newer base images")
 	flags.BoolVar(&opts.deps, "with-dependencies", false, "also build the images of what the named services depend on")
 	flags.BoolVar(&opts.push, "push", false, "push the images to their registries when all are built")
+	flags.StringVar(&opts.provenance, "provenance", "", "in place of build.provenance: true, false or `parameters` such as mode=max")
+	flags.StringVar(&opts.sbom, "sbom", "", "in place of build.sbom: true, false or `parameters` such as generator=IMAGE")
+	flags.StringVar(&opts.builder, "builder", "", "`name` of a builder: none but default, the engine's own; says why")
+	flags.BoolVar(&opts.check, "check", false, "lint the Dockerfiles: not possible here; says why")
+	flags.BoolVar(&opts.print, "print", false, "print a bake file: not possible here; says why")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
-	flags.IntVar(&opts.parallel, "parallel", 0, "`number` of images to build at once (default 3)")
+	flags.IntVar(&opts.parallel, "parallel", 0, "`number` of images to build at once (default: COMPOSE_PARALLEL_LIMIT, else 3)")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }
 
-// check refuses what no build can be given.
-func (o buildOptions) check() error {
-	if o.memory != "" {
+// valid refuses what no build can be given, and what docker compose has and berth
+// has not.
+func (o buildOptions) valid() error {
+	switch {
+	case o.builder != "" && o.builder != "default":
+		return misuse("build --builder "+o.builder, errors.New("images are built by the BuildKit of the engine, which holds them then"), "leave it out; DOCKER_CONTEXT or DOCKER_HOST choose another engine")
+	case o.check:
+		return misuse("build --check", errors.New("berth does not lint Dockerfiles"), "docker build --check; a build says, too, what BuildKit warns of")
+	case o.print:
+		return misuse("build --print", errors.New("builds do not go through buildx bake"), "docker compose build --print")
+	case o.memory != "":
 		return misuse("build --memory", errors.New("BuildKit knows no limit for a build"), "limit the engine, or build fewer at once with --parallel")
 	}
 	for _, ssh := range o.ssh {
@@ -117,7 +136,18 @@ func (o buildOptions) apply(specs []model.BuildSpec, getenv func(string) string)
 		}
 		specs[n].NoCache = specs[n].NoCache || o.noCache
 		specs[n].Pull = specs[n].Pull || o.pull
+		specs[n].Provenance = cmp.Or(o.provenance, specs[n].Provenance)
+		specs[n].SBOM = cmp.Or(o.sbom, specs[n].SBOM)
 	}
+}
+
+// withoutAttestations are the builds of images that are to run, and not to be pushed.
+func withoutAttestations(specs []model.BuildSpec) []model.BuildSpec {
+	specs = slices.Clone(specs)
+	for n := range specs {
+		specs[n].Provenance, specs[n].SBOM = "", ""
+	}
+	return specs
 }
 
 type builtJSON struct {

@@ -190,7 +190,7 @@ func (b *bundler) ensure(refs ...string) error {
 	for _, ref := range refs {
 		wanted = append(wanted, image.Wanted{Ref: ref, Policy: model.PullMissing})
 	}
-	_, err := b.images.EnsureAll(b.ctx, wanted, b.app.sink())
+	_, err := b.images.EnsureAll(b.ctx, wanted, 0, b.app.sink())
 	return err
 }
 
@@ -260,7 +260,7 @@ func (b *bundler) project(noBases bool) error {
 	if err != nil {
 		return err
 	}
-	built, err := b.images.BuildAll(b.ctx, specs, 0, b.app.sink())
+	built, err := b.images.BuildAll(b.ctx, withoutAttestations(specs), p.parallel, b.app.sink())
 	if err != nil {
 		return err
 	}

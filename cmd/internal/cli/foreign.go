@@ -28,6 +28,9 @@ func (app *App) foreignParts(ctx context.Context, engine *docker.Client, s *sess
 	if err != nil {
 		return err
 	}
+	if err := defaultPlatformFits(s.input.Project, platformsOf(nodes)); err != nil {
+		return err
+	}
 	deps.Target = translate.Target{Kind: translate.Portable, IngressDomain: "localhost", Nodes: len(nodes)}
 	deps.Publisher = &unpublished{context: app.global.context, kube: s.kube}
 	if err := app.foreignImages(ctx, engine, s, deps, nodes); err != nil {
@@ -43,8 +46,8 @@ func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *ses
 	if err != nil {
 		return err
 	}
-	if deps.Target.PullSecret, err = app.pullSecret(s.input, deps.Target, registry); err != nil {
-		return err
+	if app.global.pullSecret {
+		deps.Translate = (&pullSecret{registry: registry, translate: deps.Translate, sink: app.sink()}).withSecret
 	}
 	if !found {
 		if s.nodes, err = app.kindNodes(ctx, engine, nodes); err != nil {
@@ -52,7 +55,7 @@ func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *ses
 		}
 		if len(s.nodes) > 0 {
 			s.live = newLiveNodes(engine, strings.TrimPrefix(app.global.context, "kind-"), s.nodes)
-			onNodes := s.nodeImages(deps.Target)
+			onNodes := s.nodeImages(deps)
 			deps.Images, deps.Loader = onNodes, onNodes
 			return nil
 		}

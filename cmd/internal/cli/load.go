@@ -61,6 +61,7 @@ the same here.`,
 	flags.StringSliceVar(&opts.nodes, "nodes", nil, "comma separated `nodes` to load into (default: all of the cluster)")
 	flags.StringVar(&opts.platform, "platform", "", "`os/arch` to load of images for several (default: the engine's)")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
+	flags.Int32P("verbosity", "v", 0, "accepted, as `kind load` has it; says no more and no less")
 	addFormatFlag(cmd, &opts.format)
 	return cmd
 }

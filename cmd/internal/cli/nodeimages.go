@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/berth-dev/berth/devloop"
 	"github.com/berth-dev/berth/infra/image"
 	"github.com/berth-dev/berth/infra/model"
 	"github.com/berth-dev/berth/infra/progress"
@@ -25,17 +26,17 @@ type nodeImages struct {
 	without map[string]bool // images that come to the nodes without the engine
 }
 
-func (s *session) nodeImages(target translate.Target) *nodeImages {
+func (s *session) nodeImages(deps *devloop.Deps) *nodeImages {
 	return &nodeImages{
 		engineImages: engineImages{s.images},
 		nodes:        s.live.workers, without: map[string]bool{},
-		secrets: func(ref string) []string { return pullSecretsOf(s.input, target, ref) },
+		secrets: func(ref string) []string { return pullSecretsOf(deps, *s.latest.Load(), ref) },
 	}
 }
 
 // pullSecretsOf are the Secrets that the pods of an image pull it with.
-func pullSecretsOf(in translate.Input, target translate.Target, ref string) []string {
-	r, err := translate.Translate(in, target)
+func pullSecretsOf(deps *devloop.Deps, in translate.Input, ref string) []string {
+	r, err := deps.Translate(in, deps.Target)
 	if err != nil {
 		return nil // reported where the project is translated
 	}

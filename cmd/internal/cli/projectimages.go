@@ -19,6 +19,7 @@ type projectImages struct {
 	picked []translate.Image // of the services that the user named
 
 	autoscales bool // the cluster has to know what pods use
+	parallel   int  // how many to build or pull at once, 0 where nobody says
 }
 
 // projectImages reads the project and picks the images of services, of all
@@ -33,6 +34,9 @@ func (app *App) projectImages(ctx context.Context, services []string, deps bool)
 		return projectImages{}, err
 	}
 	p := projectImages{input: input, all: result.Images}
+	if p.parallel, err = parallelLimit(input.Project); err != nil {
+		return projectImages{}, err
+	}
 	p.autoscales = slices.ContainsFunc(result.Objects(), func(o translate.Object) bool {
 		return o.GetObjectKind().GroupVersionKind().Kind == "HorizontalPodAutoscaler"
 	})

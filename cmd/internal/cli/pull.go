@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-dev/berth/infra/image"
@@ -18,18 +21,12 @@ func newPullCommand(app *App) *cobra.Command {
 		Short:             "Pull the images of services into the engine",
 		ValidArgsFunction: app.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if policy != string(model.PullAlways) && policy != string(model.PullMissing) {
+			if !slices.Contains([]string{"", string(model.PullAlways), string(model.PullMissing)}, policy) {
 				return misuse(fmt.Sprintf("unknown --policy %q", policy), nil, "use always or missing")
 			}
 			p, err := app.projectImages(cmd.Context(), args, deps)
 			if err != nil {
 				return err
-			}
-			var wanted []image.Wanted
-			for _, img := range p.picked {
-				if img.Build == nil || buildable {
-					wanted = append(wanted, image.Wanted{Ref: img.Ref, Policy: model.PullPolicy(policy), Platform: img.Platform})
-				}
 			}
 			images, err := app.images(cmd.Context())
 			if err != nil {
@@ -39,7 +36,19 @@ func newPullCommand(app *App) *cobra.Command {
 			if quiet {
 				sink = progress.Discard
 			}
-			_, err = images.EnsureAll(cmd.Context(), wanted, sink)
+			var wanted []image.Wanted
+			for _, img := range p.picked {
+				if img.Build != nil && !buildable {
+					continue
+				}
+				when, pulls := pullsWhen(img.PullPolicy, policy)
+				if !pulls {
+					progress.Say(sink, progress.Skipped, "pull "+img.Ref, "pull_policy: "+img.PullPolicy)
+					continue
+				}
+				wanted = append(wanted, image.Wanted{Ref: img.Ref, Policy: when, Platform: img.Platform})
+			}
+			_, err = images.EnsureAll(cmd.Context(), wanted, p.parallel, sink)
 			if err != nil && ignore && cmd.Context().Err() == nil {
 				progress.Say(app.sink(), progress.Warn, "pull", err.Error())
 				err = nil
@@ -48,7 +57,7 @@ func newPullCommand(app *App) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&policy, "policy", string(model.PullAlways), "pull `always` or only what is missing: always, missing")
+	flags.StringVar(&policy, "policy", "", "in place of pull_policy: `when` is always or missing")
 	flags.BoolVar(&deps, "include-deps", false, "also pull images of what the named services depend on")
 	flags.BoolVar(&buildable, "include-buildable", false, "also pull images that the project can build")
 	addAlwaysFlag(flags, "ignore-buildable", "leave out images that the project can build; always so without --include-buildable")
@@ -56,4 +65,17 @@ func newPullCommand(app *App) *cobra.Command {
 	flags.BoolVar(&ignore, "ignore-pull-failures", false, "go on when an image cannot be pulled")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd
+}
+
+// pullsWhen says when an image is pulled by a user who asks for it: as its
+// pull_policy says, or what asked has instead. What is to be refreshed after some
+// time is pulled at once; what is never to be pulled, or built, is not.
+func pullsWhen(policy, asked string) (when model.PullPolicy, pulls bool) {
+	switch cmp.Or(asked, policy) {
+	case types.PullPolicyNever, types.PullPolicyBuild:
+		return model.PullNever, false
+	case types.PullPolicyMissing, types.PullPolicyIfNotPresent:
+		return model.PullMissing, true
+	}
+	return model.PullAlways, true
 }

@@ -47,20 +47,39 @@ func (r *registryImages) Ensure(ctx context.Context, ref string, policy model.Pu
 		if ctx.Err() != nil || !image.IsAbsent(err) {
 			return facts, err
 		}
+		if policy == model.PullNever {
+			return r.onlyOnNodes(ref, err, sink)
+		}
 		progress.Say(sink, progress.Warn, "pull "+ref, "the engine cannot get it, so that nothing but its name is known; the nodes are to pull it themselves")
 		return model.ImageFacts{Ref: ref}, nil
 	}
-	if r.images.InRegistry(ctx, ref) {
+	// What pods must not pull by its own name goes through the cluster's registry.
+	if policy != model.PullNever && r.images.InRegistry(ctx, ref) {
 		return facts, nil
 	}
 	if ctx.Err() != nil {
 		return facts, context.Cause(ctx)
 	}
 	if r.registry.Prefix == "" {
-		progress.Say(sink, progress.Warn, "image "+ref, "no registry is known to have it; --registry names one to push it to")
+		why := "no registry is known to have it"
+		if policy == model.PullNever {
+			why = "pull_policy forbids the nodes to pull it, and pods start where they have it"
+		}
+		progress.Say(sink, progress.Warn, "image "+ref, why+"; --registry names one to push it to")
 		return facts, nil
 	}
 	return r.named(facts)
+}
+
+// onlyOnNodes is about an image that the engine lacks and that nobody may pull:
+// where no registry is known, as with images that users have put onto the nodes
+// by other ways, these may have it.
+func (r *registryImages) onlyOnNodes(ref string, absent error, sink progress.Sink) (model.ImageFacts, error) {
+	if r.registry.Prefix != "" {
+		return model.ImageFacts{}, absent
+	}
+	progress.Say(sink, progress.Warn, "image "+ref, "the engine does not have it, and pull_policy forbids the nodes to pull it: pods start where they have it already")
+	return model.ImageFacts{Ref: ref}, nil
 }
 
 // named gives an image the name that pods use once it is pushed.

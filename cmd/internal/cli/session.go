@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +30,8 @@ type session struct {
 	engine *devloop.Engine
 	deploy *apply.Project
 	kube   *kube.Client
-	input  translate.Input
+	input  translate.Input                 // as it was read first
+	latest atomic.Pointer[translate.Input] // as it was read last
 	source composefile.Source
 	info   cluster.Info
 	images *image.Images
@@ -63,7 +65,11 @@ func (app *App) newSession(ctx context.Context, services []string, opts sessionO
 		return nil, err
 	}
 	s := &session{input: input, source: source}
+	s.latest.Store(&input)
 	if app.owned() {
+		if err := ownPlatformFits(ctx, engine, input.Project); err != nil {
+			return nil, err // before a cluster is made
+		}
 		if s.info, err = app.clusterFor(ctx, source, opts.plan); err != nil {
 			return nil, err
 		}
@@ -111,6 +117,10 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 		s.debug = newDebugging(opts.debug)
 		translator = s.debug.translate
 	}
+	parallel, err := parallelLimit(s.input.Project)
+	if err != nil {
+		return devloop.Deps{}, err
+	}
 	first := &s.input // read already; a change reads it again
 	deps := devloop.Deps{
 		Read: func(ctx context.Context) (translate.Input, error) {
@@ -119,10 +129,14 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 				return *in, nil
 			}
 			in, _, err := app.readProject(ctx, services)
+			if err == nil {
+				s.latest.Store(&in)
+			}
 			return in, err
 		},
 		Translate: translator,
 		Applier:   s.deploy,
+		Parallel:  parallel,
 		Sink:      app.sink(),
 		Events:    opts.events,
 	}
@@ -133,7 +147,7 @@ func (app *App) deps(ctx context.Context, engine *docker.Client, s *session, ser
 	if deps.Target, err = app.target(ctx, engine, s); err != nil {
 		return devloop.Deps{}, err
 	}
-	onNodes := s.nodeImages(deps.Target)
+	onNodes := s.nodeImages(&deps)
 	deps.Images, deps.Loader = onNodes, onNodes
 	deps.Publisher = &publisher{
 		gateway: gateway.New(engine), kube: s.kube, project: s.input.Project.Name,

@@ -195,7 +195,7 @@ func (app *App) workshopImages(ctx context.Context, w workshop.Workshop, cluster
 	for _, ref := range w.Images {
 		wanted = append(wanted, image.Wanted{Ref: ref, Policy: model.PullMissing})
 	}
-	if _, err := images.EnsureAll(ctx, wanted, app.sink()); err != nil {
+	if _, err := images.EnsureAll(ctx, wanted, 0, app.sink()); err != nil {
 		return err
 	}
 	for _, spec := range workshopBuilds(w) {
