@@ -63,7 +63,7 @@ func (app *App) foreignImages(ctx context.Context, engine *docker.Client, s *ses
 	deps.Target.Pushed = registry.Prefix != ""
 	registry.Platforms = platformsOf(nodes)
 	inEngine := engineImages{s.images}
-	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]string{}}
+	through := &registryImages{engineImages: inEngine, registry: registry, context: app.global.context, pushed: map[string]pushedImage{}}
 	if through.own, err = s.images.Platform(ctx); err != nil {
 		return err
 	}

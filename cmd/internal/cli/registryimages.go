@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,7 +23,13 @@ type registryImages struct {
 	context  string
 
 	mu     sync.Mutex
-	pushed map[string]string // by the name that pods use: the engine's
+	pushed map[string]pushedImage // by the name that pods use
+}
+
+// A pushedImage is an image of the engine that goes to the registry.
+type pushedImage struct {
+	ref       string   // in the engine
+	platforms []string // that it is pushed for; none for the engine's own
 }
 
 // Build builds an image for the platforms of the cluster's nodes.
@@ -37,7 +44,7 @@ func (r *registryImages) Build(ctx context.Context, spec model.BuildSpec, sink p
 	if err != nil {
 		return facts, err
 	}
-	return r.named(facts)
+	return r.named(facts, spec.Platforms)
 }
 
 // Ensure finds out what the image is, and whether the nodes can pull it.
@@ -68,7 +75,11 @@ func (r *registryImages) Ensure(ctx context.Context, ref string, policy model.Pu
 		progress.Say(sink, progress.Warn, "image "+ref, why+"; --registry names one to push it to")
 		return facts, nil
 	}
-	return r.named(facts)
+	platforms := r.registry.Platforms
+	if platform != "" { // the service runs on nodes of that one alone
+		platforms = []string{platform}
+	}
+	return r.named(facts, platforms)
 }
 
 // onlyOnNodes is about an image that the engine lacks and that nobody may pull:
@@ -82,43 +93,66 @@ func (r *registryImages) onlyOnNodes(ref string, absent error, sink progress.Sin
 	return model.ImageFacts{Ref: ref}, nil
 }
 
-// named gives an image the name that pods use once it is pushed.
-func (r *registryImages) named(facts model.ImageFacts) (model.ImageFacts, error) {
+// named gives an image the name that pods use once it is pushed for platforms.
+func (r *registryImages) named(facts model.ImageFacts, platforms []string) (model.ImageFacts, error) {
 	name, err := r.registry.PodName(facts.Ref, facts.ID)
 	if err != nil {
 		return facts, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pushed[name] = facts.Ref
+	r.pushed[name] = pushedImage{facts.Ref, platforms}
 	facts.Ref = name
 	return facts, nil
 }
 
 // Load pushes those of the images that nodes can only get from the registry.
 func (r *registryImages) Load(ctx context.Context, refs []string, sink progress.Sink) ([]model.NodeLoad, error) {
-	var local []string
-	r.mu.Lock()
-	for _, ref := range refs {
-		if held, ok := r.pushed[ref]; ok {
-			local = append(local, held)
+	var loads []model.NodeLoad
+	var errs []error
+	for _, b := range r.batches(refs) {
+		pushed, err := r.images.PushTo(ctx, b.refs, b.registry, sink)
+		errs = append(errs, err)
+		for _, ref := range b.refs {
+			p, ok := pushed[ref]
+			if !ok {
+				continue
+			}
+			l := model.NodeLoad{Node: r.registry.Prefix, Image: ref, Outcome: model.LoadPresent, Layers: p.Layers, AllLayers: p.AllLayers, Bytes: p.Bytes}
+			if p.Layers > 0 {
+				l.Outcome = model.LoadSent
+			}
+			loads = append(loads, l)
 		}
 	}
-	r.mu.Unlock()
-	pushed, err := r.images.PushTo(ctx, local, r.registry, sink)
-	var loads []model.NodeLoad
-	for _, ref := range local {
-		p, ok := pushed[ref]
+	return loads, errors.Join(errs...)
+}
+
+// A batch is what is pushed at one time: images for the same platforms.
+type batch struct {
+	registry image.Registry
+	refs     []string
+}
+
+// batches are the images, by the names that pods use, that have to be pushed.
+func (r *registryImages) batches(refs []string) []batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []batch
+	for _, name := range refs {
+		p, ok := r.pushed[name]
 		if !ok {
 			continue
 		}
-		l := model.NodeLoad{Node: r.registry.Prefix, Image: ref, Outcome: model.LoadPresent, Layers: p.Layers, AllLayers: p.AllLayers, Bytes: p.Bytes}
-		if p.Layers > 0 {
-			l.Outcome = model.LoadSent
+		i := slices.IndexFunc(list, func(b batch) bool { return slices.Equal(b.registry.Platforms, p.platforms) })
+		if i < 0 {
+			i = len(list)
+			list = append(list, batch{registry: r.registry})
+			list[i].registry.Platforms = p.platforms
 		}
-		loads = append(loads, l)
+		list[i].refs = append(list[i].refs, p.ref)
 	}
-	return loads, err
+	return list
 }
 
 func (r *registryImages) noRegistry(ref string) error {

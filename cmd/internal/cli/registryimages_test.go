@@ -2,8 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,7 +44,7 @@ func throughRegistry(t *testing.T, prefix string) *registryImages {
 		t.Fatal(err)
 	}
 	inEngine := engineImages{images}
-	return &registryImages{engineImages: inEngine, registry: image.Registry{Prefix: prefix}, pushed: map[string]string{}}
+	return &registryImages{engineImages: inEngine, registry: image.Registry{Prefix: prefix}, pushed: map[string]pushedImage{}}
 }
 
 func TestAnImageThatNobodyMayPullIsNotLeftToTheNodes(t *testing.T) {
@@ -56,6 +58,28 @@ func TestAnImageThatNobodyMayPullIsNotLeftToTheNodes(t *testing.T) {
 	facts, err := forRegistry(t, "").Ensure(t.Context(), "web:dev", model.PullNever, "", &seen)
 	if err != nil || facts.Ref != "web:dev" || !strings.Contains(seen.text(), "pods start where they have it already") {
 		t.Errorf("without a registry: %+v, error %v, said:\n%s", facts, err, seen.text())
+	}
+}
+
+// On a cluster of two platforms a service may run on nodes of one alone.
+func TestImagesArePushedForThePlatformsThatTheyRunOn(t *testing.T) {
+	both := []string{"linux/amd64", "linux/arm64"}
+	r := &registryImages{registry: image.Registry{Prefix: "registry.example", Platforms: both}, pushed: map[string]pushedImage{}}
+	var names []string
+	for ref, platforms := range map[string][]string{"one:1": both, "two:1": {"linux/amd64"}, "three:1": both} {
+		facts, err := r.named(model.ImageFacts{Ref: ref, ID: "sha256:0123456789abcdef"}, platforms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, facts.Ref)
+	}
+	got := map[string][]string{}
+	for _, b := range r.batches(append(names, "nobody:s")) {
+		got[strings.Join(b.registry.Platforms, " ")] = slices.Sorted(slices.Values(b.refs))
+	}
+	want := map[string][]string{"linux/amd64 linux/arm64": {"one:1", "three:1"}, "linux/amd64": {"two:1"}}
+	if !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %v", got)
 	}
 }
 
